@@ -1,0 +1,1 @@
+"""motionseek: the search engine for motion."""
