@@ -71,10 +71,14 @@ class StreamEncoder(Protocol):
     fingerprint: str
     token_s: float
     context_s: float
-    """How far beyond its own span a token looks, on each side. Tokens nearer to an end than this are masked out
-    by `encode` unless the recording itself ends there (`edges=True`)."""
+    """How far beyond its own span a token looks, on each side."""
 
-    def encode(self, batch: Any, mask: Bool | None = None, *, raw: bool = False) -> Embeddings: ...
+    def encode(
+        self, batch: Any, mask: Bool | None = None, *, raw: bool = False, hop_s: float | None = None
+    ) -> Embeddings:
+        """Tokens every `hop_s` (default token_s; a divisor of it gives the same tokens at finer phases). A token is
+        masked where less than half of its own span is there; one whose context is cut is kept."""
+        ...
 
     def pool(self, token: Float32, mask: Bool) -> Embeddings:
         """Windows of tokens (B, P, T, D), mask (B, P, T) → Embeddings with `global_` and `local`."""
