@@ -1,0 +1,172 @@
+"""Recorded streams → the regular grids that encoders read. The one resampler of the project.
+
+Timestamps decide, never a nominal rate: gaps become masked samples, not closed-up time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import CubicSpline
+from scipy.ndimage import percentile_filter
+from scipy.signal import firwin, oaconvolve, savgol_filter
+
+from motionseek.errors import UsageError
+from motionseek.types import ANY_PART, PARTS, Bool, Float32, Float64, Imu, PoseTrack, Span
+
+PREPROCESSING = "1"
+"""Changes whenever a grid's numbers change; part of every model's fingerprint."""
+
+IMU_SLOTS = (*PARTS, ANY_PART)
+POSE_CHANNELS = 12
+_JOINTS_OF_PART = np.array(
+    [
+        [5, 7, 9],  # left_wrist: shoulder, elbow, wrist
+        [6, 8, 10],  # right_wrist
+        [11, 13, 15],  # left_knee: hip, knee, ankle
+        [12, 14, 16],  # right_knee
+        [0, 1, 2],  # head: nose, eyes
+        [5, 6, 17],  # torso: shoulders, middle of the hips
+    ]
+)
+_SHOULDERS, _HIPS = [5, 6], [11, 12]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Streams of several parts on one regular clock; sample i stands at start_s + i / rate_hz.
+
+    x: (P, C, L) float32, zero where masked.     mask: (P, L) bool, True where a sample was there.
+    """
+
+    start_s: float
+    rate_hz: float
+    x: Float32
+    mask: Bool
+
+    @property
+    def duration_s(self) -> float:
+        return self.x.shape[2] / self.rate_hz
+
+
+def resample(
+    t_s: Float64, x: npt.NDArray[np.float32 | np.float64], grid_t_s: Float64, *, max_gap_s: float | None = None
+) -> tuple[Float32, Bool]:
+    """Samples x (L, C) at times t_s (L,) → values (L', C) float32 and mask (L',) at the regular times grid_t_s (L',).
+
+    Coming from a higher rate, a zero-phase low-pass below the grid's Nyquist frequency goes first; coming from a lower
+    one, a cubic spline runs through the samples. Rows with NaN count as missing. A grid time is masked where the
+    samples around it lie further apart than max_gap_s (default: 0.1 s or four sample steps, whichever is more).
+    """
+    x = np.asarray(x)
+    present = np.isfinite(x).all(axis=1)
+    t_s, x = t_s[present], x[present].astype(np.float64)
+    if len(t_s) < 2 or len(grid_t_s) < 2:
+        return np.zeros((len(grid_t_s), x.shape[1]), np.float32), np.zeros(len(grid_t_s), np.bool_)
+    step_s, grid_step_s = float(np.median(np.diff(t_s))), float(grid_t_s[1] - grid_t_s[0])
+    gap_s = max(0.1, 4 * step_s) if max_gap_s is None else max_gap_s
+    after = np.clip(np.searchsorted(t_s, grid_t_s), 1, len(t_s) - 1)
+    mask = t_s[after] - t_s[after - 1] <= gap_s
+    mask &= (grid_t_s >= t_s[0] - max(step_s, grid_step_s)) & (grid_t_s <= t_s[-1] + max(step_s, grid_step_s))
+    inside_t_s = np.clip(grid_t_s, t_s[0], t_s[-1])
+    if step_s < 0.8 * grid_step_s:
+        values = _low_passed(t_s, x, step_s, gap_s, inside_t_s, grid_step_s)
+    else:
+        values = CubicSpline(t_s, x)(inside_t_s)
+    return np.where(mask[:, None], values, 0.0).astype(np.float32), mask
+
+
+def _low_passed(
+    t_s: Float64, x: Float64, step_s: float, gap_s: float, grid_t_s: Float64, grid_step_s: float
+) -> Float64:
+    """Normalised convolution on a uniform clock at the stream's own rate, so that gaps weigh nothing."""
+    start_s = max(t_s[0], grid_t_s[0] - 32 * grid_step_s)
+    stop_s = min(t_s[-1], grid_t_s[-1] + 32 * grid_step_s)
+    uniform_t_s = start_s + step_s * np.arange(int((stop_s - start_s) / step_s) + 1)
+    after = np.clip(np.searchsorted(t_s, uniform_t_s), 1, len(t_s) - 1)
+    weight = (t_s[after] - t_s[after - 1] <= gap_s).astype(np.float64)[:, None]
+    uniform = np.stack([np.interp(uniform_t_s, t_s, column) for column in x.T], axis=1)
+    taps = 2 * int(np.ceil(3 * grid_step_s / step_s)) + 1
+    kernel = firwin(taps, 0.45 / grid_step_s, fs=1 / step_s)[:, None]
+    smooth = oaconvolve(uniform * weight, kernel, mode="same", axes=0)
+    total = oaconvolve(weight, kernel, mode="same", axes=0)
+    smooth = np.where(np.abs(total) > 0.2, smooth / np.where(np.abs(total) > 0.2, total, 1.0), uniform)
+    return np.stack([np.interp(grid_t_s, uniform_t_s, column) for column in smooth.T], axis=1)
+
+
+def _grid_times(start_s: float, end_s: float, rate_hz: float) -> Float64:
+    return start_s + np.arange(max(2, int(np.floor((end_s - start_s) * rate_hz + 1e-6)) + 1)) / rate_hz
+
+
+def imu_grid(imus: Sequence[Imu], rate_hz: float, span: Span | None = None) -> Grid:
+    """The sensors of one wearer → Grid with P = 7 (PARTS, then "unknown") and C = 6 (acc m/s², gyro rad/s).
+
+    Raises UsageError where two sensors share a slot or none is given. A sensor without gyroscope has zeros there.
+    """
+    if not imus:
+        raise UsageError("imu_grid needs at least one sensor")
+    slots = [IMU_SLOTS.index(imu.part) for imu in imus]
+    if len(set(slots)) < len(slots):
+        raise UsageError(f"two sensors on the same part: {', '.join(imu.placement for imu in imus)}")
+    span = span or Span(min(i.start_s for i in imus), max(i.end_s for i in imus) + 1e-6)
+    times = _grid_times(span.start_s, span.end_s, rate_hz)
+    x = np.zeros((len(IMU_SLOTS), 6, len(times)), np.float32)
+    mask = np.zeros((len(IMU_SLOTS), len(times)), np.bool_)
+    for slot, imu in zip(slots, imus, strict=True):
+        acc, mask[slot] = resample(imu.acc_t_s, imu.acc_mps2, times)
+        x[slot, :3] = acc.T
+        if len(imu.gyro_t_s):
+            gyro, gyro_there = resample(imu.gyro_t_s, imu.gyro_rps, times)
+            x[slot, 3:] = gyro.T
+            mask[slot] &= gyro_there
+            x[slot] *= mask[slot]
+    return Grid(float(times[0]), rate_hz, x, mask)
+
+
+def pose_grid(track: PoseTrack, rate_hz: float, span: Span | None = None) -> Grid:
+    """One person's pose → Grid with P = 6 (PARTS) and C = 12 (see `normalise_pose`)."""
+    span = span or Span(track.start_s, track.end_s + 1e-6)
+    times = _grid_times(span.start_s, span.end_s, rate_hz)
+    xy = np.zeros((len(times), 17, 2), np.float32)
+    seen = np.zeros((len(times), 17), np.bool_)
+    for j in range(17):
+        xy[:, j], seen[:, j] = resample(track.t_s, track.xy_px[:, j], times, max_gap_s=0.25)
+    x, mask = normalise_pose(xy[None], seen[None], rate_hz)
+    return Grid(float(times[0]), rate_hz, x[0], mask[0])
+
+
+def normalise_pose(xy_px: Float32, seen: Bool, rate_hz: float) -> tuple[Float32, Bool]:
+    """Keypoints (B, L, 17, 2) in pixels, y down, and seen (B, L, 17) → x (B, 6, 12, L), mask (B, 6, L).
+
+    Per part three joints: x and y from the middle of the trunk in units of the trunk's length, y up (6 channels), and
+    their velocities in the picture in trunk lengths a second (6 channels). The trunk's length is the 80th percentile
+    over 3 s, so that bending over does not blow the body up and a person who comes nearer keeps their size.
+    """
+    b, length = xy_px.shape[:2]
+    hip = xy_px[:, :, _HIPS].mean(2)
+    shoulder = xy_px[:, :, _SHOULDERS].mean(2)
+    trunk_seen = seen[:, :, _HIPS + _SHOULDERS].all(2)
+    trunk = np.where(trunk_seen, np.linalg.norm(shoulder - hip, axis=-1), 0.0)
+    size = percentile_filter(trunk, 80, size=(1, min(length, int(3 * rate_hz) | 1)), mode="nearest")
+    fallback = np.maximum(trunk.max(axis=1, keepdims=True), 1.0)
+    size = np.where(size > 0.05 * fallback, size, fallback)
+    joints = np.concatenate([xy_px, hip[:, :, None]], axis=2)
+    joints_seen = np.concatenate([seen, seen[:, :, _HIPS].all(2, keepdims=True)], axis=2)
+    centre = np.where(trunk_seen[..., None], (hip + shoulder) / 2, 0.0)
+    window = min(7, length if length % 2 else length - 1)
+    if window >= 3:
+        velocity = savgol_filter(joints, window, 2, deriv=1, delta=1 / rate_hz, axis=1, mode="nearest")
+    else:
+        velocity = np.zeros_like(joints)
+    flip = np.array([1.0, -1.0])
+    scale = size[..., None, None]
+    position = (joints - centre[:, :, None]) / scale * flip
+    velocity = velocity / scale * flip
+    features = np.concatenate([position, velocity], axis=-1)[:, :, _JOINTS_OF_PART]  # (B, L, 6, 3, 4)
+    mask = joints_seen[:, :, _JOINTS_OF_PART].all(-1) & trunk_seen[:, :, None]
+    x = np.ascontiguousarray(features.transpose(0, 2, 4, 3, 1)).reshape(b, len(PARTS), POSE_CHANNELS, length)
+    mask = np.ascontiguousarray(mask.transpose(0, 2, 1))
+    return np.where(mask[:, :, None], np.clip(x, -20, 20), 0.0).astype(np.float32), mask
