@@ -1,0 +1,290 @@
+"""The archive on disk, as readers see it: LanceDB tables under `lance/`, FAISS files under `ann/`.
+
+The row of a recording is the commit: everything of it was written before. Readers therefore take only windows whose
+recording is there with status ok or partial, and a killed writer leaves nothing that anybody sees.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from motionseek.errors import ArchiveError
+from motionseek.indexer.filters import Filter, one_of, quote
+from motionseek.indexer.schema import (
+    FORMAT,
+    FORMAT_KEY,
+    MODELS,
+    RECORDINGS,
+    RUNS,
+    WINDOWS,
+    slots,
+    token_table_name,
+    vector_table,
+    vector_table_name,
+)
+from motionseek.types import Bool, Float32, Level, Modality, Span
+
+__all__ = ["Filter", "ModelRow", "Store", "StreamKey", "TokenStream"]
+
+READABLE = "status IN ('ok', 'partial')"
+
+
+@dataclass(frozen=True, order=True)
+class StreamKey:
+    """Whose movement, seen through what: one token stream."""
+
+    recording_id: str
+    modality: Modality
+    person: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class TokenStream:
+    """A recording's tokens: token[:, i] covers start_s + i * token_s and the token_s after it.
+
+    token: (P, T, D) float32, 0 where masked.  mask: (P, T) bool.  parts: names of the P axis.
+    """
+
+    start_s: float
+    token_s: float
+    token: Float32
+    mask: Bool
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """The model that filled a space. encoders: modality → {"fingerprint", "levels", "rate_hz", "window_s", "token_s"}."""
+
+    space: str
+    fingerprint: str
+    name: str
+    encoders: Mapping[str, Mapping[str, Any]]
+    card: Mapping[str, Any]
+    window_s: float
+    stride_s: float
+
+
+class Store:
+    """Read access to an archive. A store sees the archive as it was when opened, until `refresh`."""
+
+    def __init__(self, root: Path, db: Any) -> None:
+        self.root = root
+        self._db = db
+        self._tables: dict[str, Any] = {}
+
+    @classmethod
+    def open(cls, uri: str | Path, *, create: bool = False) -> Store:
+        """Open the archive folder `uri`; with `create`, make it where it is not there yet.
+
+        Raises ArchiveError where it is no archive, or one of a later format.
+        """
+        if "://" in str(uri):
+            raise ArchiveError(f"{uri}: archives on object stores cannot be opened yet; give a folder")
+        root = Path(uri)
+        if root.exists() and not root.is_dir():
+            raise ArchiveError(f"{root} is a file; an archive is a folder: give another path")
+        if not (root / "lance" / "recordings.lance").is_dir():
+            if not create:
+                raise ArchiveError(
+                    f"{root} is no motionseek archive; make one with:  motionseek index SOURCE --archive {root}"
+                )
+            foreign = (
+                sorted({p.name for p in root.iterdir()} - {"lance", "ann", "writer.lock"}) if root.is_dir() else []
+            )
+            if foreign:
+                raise ArchiveError(
+                    f"{root} holds other files ({', '.join(foreign[:3])}) and no archive: give a new folder"
+                )
+        (root / "ann").mkdir(parents=True, exist_ok=True) if create else None
+        store = cls(root, lancedb.connect(root / "lance"))
+        if create:
+            store.table("recordings", create=RECORDINGS)
+        store._check_format()
+        return store
+
+    def _check_format(self) -> None:
+        found = (self._need("recordings").schema.metadata or {}).get(FORMAT_KEY, b"?").decode()
+        if found != str(FORMAT):
+            raise ArchiveError(
+                f"{self.root} has archive format {found}; this version of motionseek reads format {FORMAT}: "
+                f"upgrade motionseek, or index the sources into a new folder"
+            )
+
+    def __repr__(self) -> str:
+        return f"Store({self.root})"
+
+    @property
+    def ann_dir(self) -> Path:
+        return self.root / "ann"
+
+    # -- tables
+
+    def table(self, name: str, *, create: pa.Schema | None = None) -> Any | None:
+        """The LanceDB table, or None where nothing was ever written to it."""
+        if name not in self._tables:
+            if (self.root / "lance" / f"{name}.lance").is_dir():
+                self._tables[name] = self._db.open_table(name)
+            elif create is not None:
+                self._tables[name] = self._db.create_table(name, schema=create, exist_ok=True)
+        return self._tables.get(name)
+
+    def _need(self, name: str) -> Any:
+        table = self.table(name)
+        if table is None:
+            raise ArchiveError(
+                f"{self.root} holds no table {name}: index into it again, it may have been cut off early"
+            )
+        return table
+
+    def table_names(self) -> list[str]:
+        return sorted(self._db.list_tables().tables)
+
+    def refresh(self) -> None:
+        """See what was written since the store was opened."""
+        self._tables.clear()
+
+    def versions(self, space: str, level: Level) -> dict[str, int]:
+        """Versions of the tables that an index over (space, level) is built from."""
+        names = ("recordings", "windows", vector_table_name(space, level))
+        return {n: int(t.version) for n in names if (t := self.table(n)) is not None}
+
+    def _read(self, name: str, where: str, columns: Sequence[str] | None, empty: pa.Schema) -> pa.Table:
+        table = self.table(name)
+        if table is None:
+            return empty.empty_table() if columns is None else empty.empty_table().select(list(columns))
+        query = table.search()
+        if where:
+            query = query.where(where)
+        if columns is not None:
+            query = query.select(list(columns))
+        return query.to_arrow()
+
+    # -- rows
+
+    def recordings(self, where: Filter | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Recordings by recording_id, failed ones too."""
+        rows = self._read("recordings", where.recordings_sql() if where else "", columns, RECORDINGS)
+        return rows.sort_by("recording_id") if "recording_id" in rows.column_names else rows
+
+    def readable_ids(self, where: Filter | None = None) -> pa.ChunkedArray:
+        """recording_id of all that were wholly written and could be read."""
+        sql = " AND ".join(s for s in (READABLE, where.recordings_sql() if where else "") if s)
+        return self._read("recordings", sql, ["recording_id"], RECORDINGS)["recording_id"]
+
+    def windows(self, where: Filter | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Windows of readable recordings by (recording_id, modality, person, start_s, window_id)."""
+        order = ["recording_id", "modality", "person", "start_s", "window_id"]
+        readable = self.readable_ids(where)
+        need = None if columns is None else [*columns, *(c for c in order if c not in columns)]
+        rows = self._read("windows", where.to_sql() if where else "", need, WINDOWS)
+        rows = rows.filter(pc.is_in(rows["recording_id"], value_set=readable.combine_chunks()))
+        rows = rows.sort_by([(c, "ascending") for c in order])
+        return rows if columns is None else rows.select(list(columns))
+
+    def models(self) -> dict[str, ModelRow]:
+        """The model of each space."""
+        rows = self._read("models", "", None, MODELS).sort_by("space").to_pylist()
+        return {
+            r["space"]: ModelRow(**{**r, "encoders": json.loads(r["encoders"]), "card": json.loads(r["card"])})
+            for r in rows
+        }
+
+    def runs(self) -> pa.Table:
+        """What was done to the archive, oldest first."""
+        return self._read("runs", "", None, RUNS).sort_by("started")
+
+    # -- vectors
+
+    def vectors(self, space: str, level: Level, where: Filter | None = None) -> tuple[pa.Table, Float32]:
+        """Windows and their vectors (N, D) float32, aligned, in the order of `windows`; parts in slot order.
+
+        For the level `local` a window stands once for each of its parts, named in the further column `part`; the
+        level `token` gives the projected vectors. Raises ArchiveError where the archive has no such vectors.
+        """
+        name = vector_table_name(space, level)
+        if self.table(name) is None:
+            held = sorted(n for n in self.table_names() if n.endswith(("_global", "_local", "_projected")))
+            raise ArchiveError(
+                f"{self.root} holds no {level} vectors of the space {space!r}; it has: {', '.join(held)}"
+            )
+        windows = self.windows(where)
+        few = where is not None and len(windows) <= 2000
+        sql = one_of("window_id", windows["window_id"].to_pylist()) if few else ""
+        columns = ["window_id", "vector", *(["part"] if level == "local" else [])]
+        rows = self._read(name, sql, columns, vector_table(level, 1))
+        at = pc.index_in(rows["window_id"], value_set=windows["window_id"].combine_chunks())
+        rows, at = rows.filter(pc.is_valid(at)), at.drop_null().to_numpy()
+        order = np.argsort(at, kind="stable")
+        if level == "local":
+            slot = pc.index_in(rows["part"], value_set=pa.array(_all_slots())).to_numpy()
+            order = np.lexsort((slot, at))
+        matrix = _matrix(rows["vector"])[order]
+        windows = windows.take(at[order])
+        if level == "local":
+            windows = windows.append_column("part", rows["part"].take(order))
+        return windows, matrix
+
+    def tokens(
+        self, space: str, keys: Sequence[StreamKey], spans: Mapping[StreamKey, Span] | None = None
+    ) -> dict[StreamKey, TokenStream]:
+        """Token streams of `keys`, in one read. A key without tokens is left out.
+
+        spans: where only a stretch of a long recording is wanted; the stream then has the chunks that hold it, and
+        starts where the first of them starts.
+        """
+        table = self.table(token_table_name(space))
+        if table is None or not keys:
+            return {}
+        spans = spans or {}
+        rows = table.search().where(" OR ".join(_stream_sql(k, spans.get(k)) for k in dict.fromkeys(keys))).to_arrow()
+        rows = rows.filter(pc.is_in(rows["recording_id"], value_set=self.readable_ids().combine_chunks()))
+        found: dict[StreamKey, list[dict[str, Any]]] = {}
+        for row in rows.to_pylist():
+            found.setdefault(StreamKey(row["recording_id"], row["modality"], row["person"]), []).append(row)
+        return {key: _stream(key, found[key]) for key in dict.fromkeys(keys) if key in found}
+
+
+def _stream_sql(key: StreamKey, span: Span | None) -> str:
+    sql = f"recording_id = {quote(key.recording_id)} AND modality = {quote(key.modality)} AND person = {quote(key.person)}"
+    if span is not None:
+        sql += f" AND chunk_start_s < {span.end_s!r} AND chunk_start_s + n * token_s > {span.start_s!r}"
+    return f"({sql})"
+
+
+def _stream(key: StreamKey, chunks: Sequence[dict[str, Any]]) -> TokenStream:
+    parts = slots(key.modality)
+    token_s, stream_start_s = chunks[0]["token_s"], chunks[0]["stream_start_s"]
+    first = [round((c["chunk_start_s"] - stream_start_s) / token_s) for c in chunks]
+    base, stop = min(first), max(f + c["n"] for f, c in zip(first, chunks, strict=True))
+    width = len(chunks[0]["tokens"]) // chunks[0]["n"]
+    token = np.zeros((len(parts), stop - base, width), np.float32)
+    mask = np.zeros(token.shape[:2], np.bool_)
+    for at, chunk in zip(first, chunks, strict=True):
+        where = parts.index(chunk["part"]), slice(at - base, at - base + chunk["n"])
+        int8 = np.frombuffer(chunk["tokens"], np.int8).reshape(chunk["n"], width)
+        token[where] = int8 * np.asarray(chunk["scale"], np.float32)[:, None]
+        mask[where] = chunk["mask"]
+    return TokenStream(stream_start_s + base * token_s, token_s, token, mask, parts)
+
+
+def _matrix(column: pa.ChunkedArray) -> Float32:
+    array = column.combine_chunks()
+    width = array.type.list_size
+    return np.ascontiguousarray(array.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, width)
+
+
+def _all_slots() -> list[str]:
+    names: list[str] = []
+    for modality in ("imu", "video", "text"):
+        names += slots(modality)
+    return names
