@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from motionseek.encoders.simulate.motion import JOINTS, Motion, joint
+from motionseek.encoders.simulate.motion import JOINTS, Motion
 from motionseek.errors import DamagedFile, UsageError
 from motionseek.types import Float64
 
@@ -371,9 +371,3 @@ def _loop(root_m: Float64, local: Mapping[str, Rotation], loops: int) -> tuple[F
         name: Rotation.concatenate(pelvis) if name == "pelvis" else rotation[rounds]
         for name, rotation in closed.items()
     }
-
-
-def facing(motion: Motion) -> Float64:
-    """Where the pelvis faces, (N, 3), horizontal unit vectors."""
-    forward = motion.rotation[:, joint("pelvis"), :, 2] * [1.0, 0.0, 1.0]
-    return forward / np.maximum(np.linalg.norm(forward, axis=1, keepdims=True), 1e-9)

@@ -62,7 +62,9 @@ class Motion:
             ],
             axis=1,
         )
-        return Motion(self.name, rate_hz, CubicSpline(old_s, self.position_m)(new_s), rotation, self.labels, self.source)
+        return Motion(
+            self.name, rate_hz, CubicSpline(old_s, self.position_m)(new_s), rotation, self.labels, self.source
+        )
 
     def crop(self, start: int, stop: int) -> Motion:
         """Frames `start` to `stop`, end not included."""
@@ -74,6 +76,3 @@ class Motion:
 def joint(names: str | Sequence[str]) -> int | list[int]:
     """Index or indices in JOINTS."""
     return JOINTS.index(names) if isinstance(names, str) else [JOINTS.index(n) for n in names]
-
-
-
