@@ -6,6 +6,7 @@ store a row twice and say nothing.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -86,7 +87,7 @@ MODELS = _table(
         ("stride_s", pa.float64()),
     ],
 )
-"""One model a space: vectors of two models cannot be compared. `encoders`: JSON, modality → fingerprint, levels, token_s."""
+"""One model a space: vectors of two models cannot be compared. `encoders`: JSON, what each modality's encoder is."""
 
 RUNS = _table(
     "run_id",
@@ -119,7 +120,7 @@ TOKENS = _table(
         ("fingerprint", pa.string()),
     ],
 )
-"""Tokens once, in chunks of at most 256: int8 (n, D) row by row, a scale a token, mask True where it is really there."""
+"""Tokens once, in chunks of at most 256: int8 (n, D) row by row, one scale a token, mask True where it is there."""
 
 
 def vector_table(level: Level, width: int) -> pa.Schema:
@@ -141,3 +142,8 @@ def token_table_name(space: str) -> str:
 def slots(modality: Modality) -> tuple[str, ...]:
     """What the P axis of a modality's tokens means."""
     return {"imu": (*PARTS, ANY_PART), "pose": PARTS, "video": ("frame",), "text": ("sentence",)}[modality]
+
+
+def row_id(*what: str | float) -> str:
+    """A key that depends only on what the row is about, so that writing it again meets the same row."""
+    return hashlib.sha256("\x1f".join(map(str, what)).encode()).hexdigest()[:32]

@@ -31,39 +31,20 @@ from motionseek.indexer.schema import (
     vector_table,
     vector_table_name,
 )
-from motionseek.types import Bool, Float32, Level, Modality, Span
+from motionseek.indexer.tokens import StreamKey, TokenStream, from_rows
+from motionseek.types import Float32, Level, Span
 
 __all__ = ["Filter", "ModelRow", "Store", "StreamKey", "TokenStream"]
 
 READABLE = "status IN ('ok', 'partial')"
 
 
-@dataclass(frozen=True, order=True)
-class StreamKey:
-    """Whose movement, seen through what: one token stream."""
-
-    recording_id: str
-    modality: Modality
-    person: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class TokenStream:
-    """A recording's tokens: token[:, i] covers start_s + i * token_s and the token_s after it.
-
-    token: (P, T, D) float32, 0 where masked.  mask: (P, T) bool.  parts: names of the P axis.
-    """
-
-    start_s: float
-    token_s: float
-    token: Float32
-    mask: Bool
-    parts: tuple[str, ...]
-
-
 @dataclass(frozen=True)
 class ModelRow:
-    """The model that filled a space. encoders: modality → {"fingerprint", "levels", "rate_hz", "window_s", "token_s"}."""
+    """The model that filled a space.
+
+    encoders: modality → {"fingerprint", "levels", "rate_hz", "window_s", "token_s"}.
+    """
 
     space: str
     fingerprint: str
@@ -105,7 +86,8 @@ class Store:
                 raise ArchiveError(
                     f"{root} holds other files ({', '.join(foreign[:3])}) and no archive: give a new folder"
                 )
-        (root / "ann").mkdir(parents=True, exist_ok=True) if create else None
+        if create:
+            (root / "ann").mkdir(parents=True, exist_ok=True)
         store = cls(root, lancedb.connect(root / "lance"))
         if create:
             store.table("recordings", create=RECORDINGS)
@@ -251,30 +233,15 @@ class Store:
         found: dict[StreamKey, list[dict[str, Any]]] = {}
         for row in rows.to_pylist():
             found.setdefault(StreamKey(row["recording_id"], row["modality"], row["person"]), []).append(row)
-        return {key: _stream(key, found[key]) for key in dict.fromkeys(keys) if key in found}
+        return {key: from_rows(key, found[key]) for key in dict.fromkeys(keys) if key in found}
 
 
 def _stream_sql(key: StreamKey, span: Span | None) -> str:
-    sql = f"recording_id = {quote(key.recording_id)} AND modality = {quote(key.modality)} AND person = {quote(key.person)}"
+    names = {"recording_id": key.recording_id, "modality": key.modality, "person": key.person}
+    sql = " AND ".join(f"{column} = {quote(value)}" for column, value in names.items())
     if span is not None:
         sql += f" AND chunk_start_s < {span.end_s!r} AND chunk_start_s + n * token_s > {span.start_s!r}"
     return f"({sql})"
-
-
-def _stream(key: StreamKey, chunks: Sequence[dict[str, Any]]) -> TokenStream:
-    parts = slots(key.modality)
-    token_s, stream_start_s = chunks[0]["token_s"], chunks[0]["stream_start_s"]
-    first = [round((c["chunk_start_s"] - stream_start_s) / token_s) for c in chunks]
-    base, stop = min(first), max(f + c["n"] for f, c in zip(first, chunks, strict=True))
-    width = len(chunks[0]["tokens"]) // chunks[0]["n"]
-    token = np.zeros((len(parts), stop - base, width), np.float32)
-    mask = np.zeros(token.shape[:2], np.bool_)
-    for at, chunk in zip(first, chunks, strict=True):
-        where = parts.index(chunk["part"]), slice(at - base, at - base + chunk["n"])
-        int8 = np.frombuffer(chunk["tokens"], np.int8).reshape(chunk["n"], width)
-        token[where] = int8 * np.asarray(chunk["scale"], np.float32)[:, None]
-        mask[where] = chunk["mask"]
-    return TokenStream(stream_start_s + base * token_s, token_s, token, mask, parts)
 
 
 def _matrix(column: pa.ChunkedArray) -> Float32:
