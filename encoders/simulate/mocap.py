@@ -314,7 +314,8 @@ def read_deepmimic(path: str | Path, *, loops: int = 1) -> Motion:
         raise DamagedFile(path, f"its frames must be rows of {_DEEPMIMIC_WIDTH} numbers, not {frames.shape}")
     if loops < 1 or (loops > 1 and content.get("Loop") != "wrap"):
         raise UsageError(f"loops is {loops}: it must be positive, and 1 for {path} if that does not wrap")
-    root_m, local = frames[:, 1:4], _deepmimic_rotations(frames)
+    rate_hz = 1.0 / float(np.median(frames[:-1, 0]))
+    root_m, local = _evenly(frames[:, 1:4], _deepmimic_rotations(frames), frames[:-1, 0], rate_hz)
     if loops > 1:
         root_m, local = _loop(root_m, local, loops)
 
@@ -326,7 +327,7 @@ def read_deepmimic(path: str | Path, *, loops: int = 1) -> Motion:
     name = Path(path).stem.split("humanoid3d_")[-1]
     return _motion(
         name,
-        1.0 / float(np.median(frames[:-1, 0])),
+        rate_hz,
         {j: at_m[j] @ face.T for j in JOINTS},
         {j: face @ turned[j].as_matrix() @ face.T for j in JOINTS},
         (name.rstrip("0123456789"),),
@@ -344,6 +345,16 @@ def _deepmimic_rotations(frames: Float64) -> dict[str, Rotation]:
             local[name] = Rotation.from_quat(frames[:, column : column + 4], scalar_first=True)
             column += 4
     return local
+
+
+def _evenly(
+    root_m: Float64, local: Mapping[str, Rotation], step_s: Float64, rate_hz: float
+) -> tuple[Float64, dict[str, Rotation]]:
+    """Frames at an even rate; a few clips hold one longer step."""
+    frame_s = np.concatenate([[0.0], np.cumsum(step_s)])
+    time_s = np.minimum(np.arange(int(frame_s[-1] * rate_hz + 1e-3) + 1) / rate_hz, frame_s[-1])
+    even_m = np.stack([np.interp(time_s, frame_s, axis_m) for axis_m in root_m.T], axis=1)
+    return even_m, {name: Slerp(frame_s, rotation)(time_s) for name, rotation in local.items()}
 
 
 def _loop(root_m: Float64, local: Mapping[str, Rotation], loops: int) -> tuple[Float64, dict[str, Rotation]]:

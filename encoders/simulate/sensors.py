@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import make_interp_spline
+from scipy.interpolate import BSpline, make_interp_spline
 from scipy.signal import butter, sosfiltfilt
 from scipy.spatial.transform import Rotation, Slerp
 
@@ -82,13 +82,17 @@ PLACEMENT_FRAMES: Mapping[str, PlacementFrame] = _placements()
 """Every placement of `motionseek.types.PART_OF_PLACEMENT` that says where the sensor is."""
 
 
-def _low_pass(x: Float64, rate_hz: float) -> Float64:
-    """x: (N, C). Left as it is where the rate cannot carry more than the cutoff."""
-    if 0.45 * rate_hz <= CUTOFF_HZ:
-        return x
-    sos = butter(2, CUTOFF_HZ, fs=rate_hz, output="sos")
-    smooth: Float64 = sosfiltfilt(sos, x, axis=0, padlen=min(len(x) - 1, int(rate_hz)))
-    return smooth
+def _smooth_spline(x: Float64, start_s: float, rate_hz: float, degree: int) -> BSpline:
+    """Low-passed spline through x (N, C), whose first sample lies at start_s.
+
+    It runs on past both ends, mirrored through the end points, so that derivatives stay bounded there. Where the rate
+    cannot carry more than the cutoff, nothing is filtered.
+    """
+    n = min(len(x) - 1, max(degree, int(rate_hz / 2)))
+    x = np.concatenate([2 * x[:1] - x[n:0:-1], x, 2 * x[-1:] - x[-2 : -n - 2 : -1]])
+    if 0.45 * rate_hz > CUTOFF_HZ:
+        x = sosfiltfilt(butter(2, CUTOFF_HZ, fs=rate_hz, output="sos"), x, axis=0, padtype=None)
+    return make_interp_spline(start_s + (np.arange(len(x)) - n) / rate_hz, x, k=degree)
 
 
 def imu_signals(
@@ -117,13 +121,11 @@ def imu_signals(
     rate_rps = (turned[:-1].inv() * turned[1:]).as_rotvec() * motion.rate_hz
 
     frame_s = np.arange(n) / motion.rate_hz
-    between_s = (frame_s[:-1] + frame_s[1:]) / 2
     rate_hz = rate_hz or motion.rate_hz
     time_s = np.minimum(np.arange(int(frame_s[-1] * rate_hz + 1e-6) + 1) / rate_hz, frame_s[-1])
-    path = make_interp_spline(frame_s, _low_pass(path_m, motion.rate_hz), k=5)
-    force = path(time_s, 2) + STANDARD_GRAVITY_MPS2 * _Y
-    spin = make_interp_spline(between_s, _low_pass(rate_rps, motion.rate_hz), k=3)
-    gyro = spin(np.clip(time_s, between_s[0], between_s[-1]))
+    force = _smooth_spline(path_m, 0.0, motion.rate_hz, 5)(time_s, 2) + STANDARD_GRAVITY_MPS2 * _Y
+    # A difference between two frames is the rate halfway between them.
+    gyro = _smooth_spline(rate_rps, 0.5 / motion.rate_hz, motion.rate_hz, 3)(time_s)
     acc = Slerp(frame_s, turned)(time_s).inv().apply(force)
     return np.concatenate([acc, gyro], axis=1).astype(np.float32)
 

@@ -11,7 +11,10 @@ from motionseek.errors import UsageError
 from motionseek.types import COCO17
 
 STANDING_M = {
-    **{"pelvis": (0, 0.9, 0), "chest": (0, 1.15, 0), "neck": (0, 1.4, 0), "head": (0, 1.5, 0)},
+    "pelvis": (0, 0.9, 0),
+    "chest": (0, 1.15, 0),
+    "neck": (0, 1.4, 0),
+    "head": (0, 1.5, 0),
     **{f"{side}_shoulder": (s * 0.2, 1.4, 0) for side, s in (("left", 1), ("right", -1))},
     **{f"{side}_elbow": (s * 0.2, 1.12, 0) for side, s in (("left", 1), ("right", -1))},
     **{f"{side}_wrist": (s * 0.2, 0.86, 0) for side, s in (("left", 1), ("right", -1))},

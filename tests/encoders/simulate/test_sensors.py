@@ -112,3 +112,9 @@ def test_wrong_use_is_said() -> None:
         imu_signals(rigid(np.zeros((4, 3))), "head")
     with pytest.raises(UsageError, match="acc_noise_mps2"):
         NoiseModel(acc_noise_mps2=-1)
+
+
+def test_the_ends_of_a_clip_do_not_jolt() -> None:
+    swing = np.outer(0.3 * np.sin(5 * T_S), [1, 0, 0]) + np.random.default_rng(2).normal(scale=2e-4, size=(400, 3))
+    acc = imu_signals(rigid(swing), "chest")[:, :3] - [0, G, 0]
+    assert np.abs(acc).max() < 1.3 * 0.3 * 5**2
