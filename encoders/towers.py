@@ -1,0 +1,178 @@
+"""Networks as encoders: arrays in, unit vectors out, in passes that fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from motionseek.encoders.base import Embeddings
+from motionseek.encoders.imu2clip import Stack
+from motionseek.encoders.motion import (
+    RATE_HZ,
+    TOKEN_S,
+    TOKEN_SAMPLES,
+    ActionEncoder,
+    MotionEncoder,
+    PartTrunk,
+    token_mask,
+)
+from motionseek.encoders.text import TextTower, encode_texts
+from motionseek.errors import UsageError
+from motionseek.types import Bool, Float32, Level, Modality
+
+_WINDOWS_PER_PASS = 128
+_PASS_SAMPLES = 30_000
+_MARGIN_TOKENS = 2
+
+
+def _batch(batch: Any, mask: Bool | None, parts: int, channels: int, what: str) -> tuple[Tensor, Tensor]:
+    x = np.asarray(batch, dtype=np.float32)
+    if x.ndim != 4 or x.shape[1:3] != (parts, channels):
+        raise UsageError(f"{what} must have shape (B, {parts}, {channels}, L), not {x.shape}")
+    there = np.ones((*x.shape[:2], x.shape[3]), np.bool_) if mask is None else np.asarray(mask, np.bool_)
+    if there.shape != (*x.shape[:2], x.shape[3]):
+        raise UsageError(f"the mask of {what} must have shape {(*x.shape[:2], x.shape[3])}, not {there.shape}")
+    if not np.isfinite(x).all():
+        raise UsageError(f"{what} holds NaN or infinite values: mask those samples and set them to 0")
+    return torch.from_numpy(x), torch.from_numpy(there)
+
+
+def _vectors(x: Tensor, raw: bool) -> Float32:
+    out: Float32 = (x if raw else F.normalize(x, dim=-1)).float().cpu().numpy()
+    return out
+
+
+class _Tower:
+    """What all towers say of themselves."""
+
+    rate_hz = RATE_HZ
+    window_s = 5.0
+    levels: tuple[Level, ...] = ("global",)
+
+    def __init__(self, net: nn.Module, modality: Modality, space: str, fingerprint: str, device: torch.device) -> None:
+        self.net = net.to(device).eval().requires_grad_(False)
+        self.modality: Modality = modality
+        self.space = space
+        self.fingerprint = fingerprint
+        self.device = device
+
+
+class ActionTower(_Tower):
+    """Windows of sensors or pose → one vector of the starter's `clip` space each."""
+
+    net: ActionEncoder
+
+    @torch.inference_mode()
+    def encode(self, batch: Any, mask: Bool | None = None, *, raw: bool = False) -> Embeddings:
+        """batch (B, P, C, L) float32 on the 50 Hz grid, mask (B, P, L) → global_ (B, D)."""
+        config = self.net.trunk.config
+        x, there = _batch(batch, mask, config.parts, config.channels, self.modality)
+        out = [
+            self.net(a.to(self.device), b.to(self.device))
+            for a, b in zip(x.split(_WINDOWS_PER_PASS), there.split(_WINDOWS_PER_PASS), strict=True)
+        ]
+        return Embeddings(global_=_vectors(torch.cat(out), raw), mask=there.any(2).numpy())
+
+
+class MotionTower(_Tower):
+    """Sensors or pose of any length → tokens every 0.2 s, local and global vectors of the `motion` space."""
+
+    net: MotionEncoder
+    levels: tuple[Level, ...] = ("global", "local", "token")
+    token_s = TOKEN_S
+    context_s = PartTrunk.context_s
+
+    @torch.inference_mode()
+    def encode(
+        self, batch: Any, mask: Bool | None = None, *, raw: bool = False, hop_s: float | None = None
+    ) -> Embeddings:
+        """batch (B, P, C, L), mask (B, P, L) → token (B, 6, T, D), local, global_; T = L / 10 at the default hop."""
+        config = self.net.trunk.config
+        x, there = _batch(batch, mask, config.parts, config.channels, self.modality)
+        hop = TOKEN_SAMPLES if hop_s is None else round(hop_s * RATE_HZ)
+        token = F.normalize(self._tokens(x, hop), dim=-1)
+        seen = token_mask(there[:, : self.net.parts], hop)
+        token = token * seen[..., None]
+        pooled = self.pool(token.numpy(), seen.numpy(), raw=raw)
+        return Embeddings(pooled.global_, pooled.local, token.numpy(), seen.numpy())
+
+    def _tokens(self, x: Tensor, hop: int) -> Tensor:
+        """Long streams pass through the network in pieces whose ends overlap by more than a token's context."""
+        length = x.shape[3]
+        if length * len(x) <= _PASS_SAMPLES:
+            return self.net.tokens(x.to(self.device), hop).cpu()
+        if len(x) > 1:
+            rows = max(1, _PASS_SAMPLES // length)
+            return torch.cat([self._tokens(piece, hop) for piece in x.split(rows)])
+        per_token = TOKEN_SAMPLES // hop
+        margin = _MARGIN_TOKENS * TOKEN_SAMPLES
+        pieces = []
+        for start in range(0, length - TOKEN_SAMPLES + 1, _PASS_SAMPLES):
+            first = max(0, start - margin)
+            piece = self.net.tokens(x[..., first : start + _PASS_SAMPLES + margin].to(self.device), hop).cpu()
+            skip = (start - first) // TOKEN_SAMPLES * per_token
+            pieces.append(piece[:, :, skip : skip + _PASS_SAMPLES // hop])
+        return torch.cat(pieces, dim=2)
+
+    @torch.inference_mode()
+    def pool(self, token: Float32, mask: Bool, *, raw: bool = False) -> Embeddings:
+        """Unit tokens (B, 6, T, D) and mask (B, 6, T) → local (B, 6, D'), global_ (B, D'')."""
+        local, global_ = self.net.pool(
+            torch.from_numpy(token).to(self.device), torch.from_numpy(np.ascontiguousarray(mask)).to(self.device)
+        )
+        return Embeddings(global_=_vectors(global_, raw), local=_vectors(local, raw), mask=mask.any(2))
+
+    @torch.inference_mode()
+    def project(self, token: Float32, mask: Bool) -> Float32:
+        """Unit tokens (B, 6, 25, D) of whole windows, mask (B, 6, 25) → (B, 128), un-normalised."""
+        projected = self.net.project(
+            torch.from_numpy(np.ascontiguousarray(token)).to(self.device),
+            torch.from_numpy(np.ascontiguousarray(mask)).to(self.device),
+        )
+        return _vectors(projected, raw=True)
+
+
+class StackTower(_Tower):
+    """IMU2CLIP's stacked 1D-CNN-RNN over each sensor; a window's vector is the mean of its sensors'."""
+
+    net: Stack
+    levels: tuple[Level, ...] = ("global", "local")
+
+    @torch.inference_mode()
+    def encode(self, batch: Any, mask: Bool | None = None, *, raw: bool = False) -> Embeddings:
+        """batch (B, 7, 6, L), mask (B, 7, L) → global_ (B, D), local (B, 7, D)."""
+        x, there = _batch(batch, mask, 7, 6, self.modality)
+        seen = there.any(2)
+        rows = seen.flatten().nonzero().squeeze(1)
+        vectors: list[Tensor] = []
+        for piece in rows.split(_WINDOWS_PER_PASS):
+            sensors, samples = x.flatten(0, 1)[piece], there.flatten(0, 1)[piece]
+            vectors.append(F.normalize(self.net(sensors.to(self.device), samples.to(self.device)).cpu(), dim=-1))
+        width = self.net.config.width
+        local = torch.zeros(len(x) * 7, width)
+        if vectors:
+            local[rows] = torch.cat(vectors)
+        local = local.reshape(len(x), 7, width)
+        mean = local.sum(1) / seen.sum(1, keepdim=True).clamp(min=1)
+        return Embeddings(global_=_vectors(mean, raw), local=_vectors(local, raw), mask=seen.numpy())
+
+
+class WordTower(_Tower):
+    """Sentences → vectors of the starter's `clip` space."""
+
+    net: TextTower
+    rate_hz = 0.0
+
+    @torch.inference_mode()
+    def encode(self, batch: Sequence[str], mask: Bool | None = None, *, raw: bool = False) -> Embeddings:
+        """batch: N sentences → global_ (N, D)."""
+        if isinstance(batch, str) or not all(isinstance(t, str) for t in batch):
+            raise UsageError("encode_text needs a list of sentences")
+        if not batch:
+            return Embeddings(global_=np.zeros((0, self.net.config.output_dim), np.float32))
+        return Embeddings(global_=_vectors(encode_texts(self.net, list(batch)), raw))
