@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -257,7 +257,7 @@ def _paths(folder: Path, space: str, level: Level) -> tuple[Path, Path, Path]:
     return folder / f"{name}.faiss", folder / f"{name}.arrow", folder / f"{name}.json"
 
 
-def is_fresh(store: Store, space: str, level: Level) -> str:
+def why_stale(store: Store, space: str, level: Level) -> str:
     """Why the stored index of (space, level) cannot be used; "" where it can."""
     faiss_path, windows_path, card_path = _paths(store.ann_dir, space, level)
     try:
@@ -275,15 +275,17 @@ def is_fresh(store: Store, space: str, level: Level) -> str:
 
 
 def _load(store: Store, space: str, level: Level) -> AnnIndex | None:
-    if is_fresh(store, space, level):
+    paths = faiss_path, windows_path, card_path = _paths(store.ann_dir, space, level)
+    before = _stamps(paths)
+    if why_stale(store, space, level):
         return None
     faiss = import_faiss()
-    faiss_path, windows_path, card_path = _paths(store.ann_dir, space, level)
     card = json.loads(card_path.read_text(encoding="utf-8"))
     with pa.memory_map(str(windows_path)) as source:
         windows = pa.ipc.open_file(source).read_all()
     index = faiss.read_index(str(faiss_path))
-    if len(windows) != index.ntotal:
+    if len(windows) != index.ntotal or _stamps(paths) != before:
+        # Another process has just put its own files here.
         return None
     return AnnIndex(
         space, level, card["kind"], card["recall_at_10"], card["fingerprint"], card["parameters"], windows, index
@@ -327,6 +329,11 @@ def _replace(path: Path, write: Callable[[Path], None]) -> str:
     finally:
         partial.unlink(missing_ok=True)
     return sha256
+
+
+def _stamps(paths: Sequence[Path]) -> list[tuple[int, int, int]]:
+    stats = [path.stat() for path in paths if path.exists()]
+    return [(s.st_ino, s.st_mtime_ns, s.st_size) for s in stats]
 
 
 def _sha256(path: Path) -> str:

@@ -109,6 +109,7 @@ TOKENS = _table(
         ("modality", pa.string()),
         ("person", pa.string()),
         ("part", pa.string()),
+        ("slots", pa.int32()),
         ("stream_start_s", pa.float64()),
         ("chunk", pa.int32()),
         ("chunk_start_s", pa.float64()),
@@ -120,7 +121,9 @@ TOKENS = _table(
         ("fingerprint", pa.string()),
     ],
 )
-"""Tokens once, in chunks of at most 256: int8 (n, D) row by row, one scale a token, mask True where it is there."""
+"""Tokens once, in chunks of at most 256: int8 (n, D) row by row, one scale a token, mask True where it is there.
+
+`slots`: how many of the modality's slots the encoder has tokens for, the first ones."""
 
 
 def vector_table(level: Level, width: int) -> pa.Schema:

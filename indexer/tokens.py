@@ -54,6 +54,7 @@ def to_rows(key: StreamKey, stream: TokenStream, fingerprint: str) -> pa.Table:
                     "modality": key.modality,
                     "person": key.person,
                     "part": part,
+                    "slots": len(stream.parts),
                     "stream_start_s": stream.start_s,
                     "chunk": chunk,
                     "chunk_start_s": stream.start_s + first * stream.token_s,
@@ -70,8 +71,8 @@ def to_rows(key: StreamKey, stream: TokenStream, fingerprint: str) -> pa.Table:
 
 def from_rows(key: StreamKey, chunks: Sequence[dict[str, Any]]) -> TokenStream:
     """The stream that chunks of the table TOKENS hold; it starts with the first of them."""
-    parts = slots(key.modality)
     one = chunks[0]
+    parts = slots(key.modality)[: one["slots"]]
     token_s, width = one["token_s"], len(one["tokens"]) // one["n"]
     first = [c["chunk"] * TOKENS_PER_CHUNK for c in chunks]
     base, stop = min(first), max(f + c["n"] for f, c in zip(first, chunks, strict=True))
