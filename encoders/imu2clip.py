@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from motionseek.encoders._modules import MaskedGroupNorm, checked, last_valid, load_checked, mean_valid
 from motionseek.errors import ModelError, UsageError
 from motionseek.types import STANDARD_GRAVITY_MPS2
 
@@ -23,7 +24,6 @@ GYRO_SCALE_RPS = 5.0
 
 Norm = Literal["group", "fixed"]
 Pool = Literal["last", "mean"]
-Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -77,24 +77,6 @@ class StackConfig:
         return span
 
 
-class MaskedGroupNorm(nn.GroupNorm):
-    """GroupNorm whose statistics leave out what is masked, and whose output is zero there."""
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, C, L), mask (B, C or 1, L) → (B, C, L)."""
-        if mask is None:
-            return super().forward(x)
-        batch, channels, length = x.shape
-        weight = mask.to(x.dtype).expand_as(x)
-        grouped = (batch, self.num_groups, -1)
-        total = weight.reshape(grouped).sum(-1, keepdim=True).clamp_min(1.0)
-        mean = (x * weight).reshape(grouped).sum(-1, keepdim=True) / total
-        centred = (x.reshape(grouped) - mean) * weight.reshape(grouped)
-        variance = centred.square().sum(-1, keepdim=True) / total
-        normal = (centred * torch.rsqrt(variance + self.eps)).reshape(batch, channels, length)
-        return (normal * self.weight[:, None] + self.bias[:, None]) * weight
-
-
 class FixedScale(nn.Module):
     """Each channel divided by a constant."""
 
@@ -105,9 +87,8 @@ class FixedScale(nn.Module):
         self.register_buffer("scale", torch.tensor(scale)[:, None], persistent=False)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, C, L), mask (B, C or 1, L) → (B, C, L), zero where masked."""
-        scaled = x / self.scale
-        return scaled if mask is None else scaled * mask.to(x.dtype)
+        """x (B, C, L) → (B, C, L); zero, as what is masked is, stays zero."""
+        return x / self.scale
 
 
 class ConvPool(nn.Module):
@@ -154,9 +135,9 @@ class Stack(nn.Module):
         where at least half of the samples it sees were measured; a window with no valid step becomes the zero
         vector. Inputs shorter than one step are padded with masked samples. Raises UsageError.
         """
-        mask = checked(x, mask, self.config.in_channels)
+        x, mask = checked(x, mask, self.config.in_channels)
         if self.config.compat:
-            return self._published(x, mask)
+            return self._published(x)
         short = self.config.field - x.shape[-1]
         if short > 0:
             mask = x.new_ones(len(x), 1, x.shape[-1], dtype=torch.bool) if mask is None else mask
@@ -177,9 +158,8 @@ class Stack(nn.Module):
         pooled = last_valid if self.config.pool == "last" else mean_valid
         return pooled(out, steps[:, 0])
 
-    def _published(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        # The code pads missing samples with raw zeros, before the normalisation.
-        x = x if mask is None else x * mask.to(x.dtype)
+    def _published(self, x: Tensor) -> Tensor:
+        # Missing samples stay the raw zeros that the published code pads with: its normalisation knows no mask.
         x = self.net[0](x)
         for block in self.net[1:-2]:
             if x.shape[-1] < 27:
@@ -234,7 +214,7 @@ class AttentionPooled(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """x (B, C, L), mask (B, L) or (B, C, L) → (B, D); masked samples get no attention."""
-        mask = checked(x, mask, self.config.in_channels)
+        x, mask = checked(x, mask, self.config.in_channels)
         x = F.leaky_relu(self.conv(self.norm(x, mask)))
         score = self.attention(x)
         if mask is not None:
@@ -270,8 +250,8 @@ class TimeDistributed(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """x (B, C, L), mask (B, L) or (B, C, L) → (B, D); masked samples are zero."""
-        mask = checked(x, mask, self.config.in_channels)
-        x = self.conv(x if mask is None else x * mask.to(x.dtype))
+        x, mask = checked(x, mask, self.config.in_channels)
+        x = self.conv(x)
         frames = F.adaptive_avg_pool1d(x, self.config.frames * self.config.per_frame)
         _, last = self.gru(frames.reshape(len(x), self.config.frames, self.config.per_frame))
         out: Tensor = self.out(last[-1])
@@ -296,7 +276,7 @@ def _patches(x: Tensor, mask: Tensor | None, patch: int) -> tuple[Tensor, Tensor
     """x (B, C, L) → patches (B, T, C*patch), and (B, T) True where half of a patch was measured."""
     rest = -x.shape[-1] % patch
     there = x.new_ones(len(x), 1, x.shape[-1]) if mask is None else mask.any(1, keepdim=True).to(x.dtype)
-    x = F.pad(x if mask is None else x * mask.to(x.dtype), (0, rest))
+    x = F.pad(x, (0, rest))
     valid = F.avg_pool1d(F.pad(there, (0, rest)), patch)[:, 0] >= 0.5
     return x.unfold(-1, patch, patch).permute(0, 2, 1, 3).flatten(2), valid
 
@@ -314,7 +294,7 @@ class PatchTransformer(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """x (B, C, L), mask (B, L) or (B, C, L) → (B, D); patches with less than half measured are not attended to."""
-        mask = checked(x, mask, self.config.in_channels)
+        x, mask = checked(x, mask, self.config.in_channels)
         patches, valid = _patches(x, mask, self.config.patch)
         tokens = torch.cat([self.cls.expand(len(x), -1, -1), self.embed(patches)], 1)
         keep = F.pad(valid, (1, 0), value=True)
@@ -336,7 +316,7 @@ class PatchRnn(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """x (B, C, L), mask (B, L) or (B, C, L) → (B, D): the state after the last patch measured, and before."""
-        mask = checked(x, mask, self.config.in_channels)
+        x, mask = checked(x, mask, self.config.in_channels)
         patches, valid = _patches(x, mask, self.config.patch)
         out, _ = self.gru(self.embed(patches))
         if not self.config.bidirectional:
@@ -353,47 +333,3 @@ KINDS: Mapping[str, tuple[type[Any], Callable[[Any], nn.Module]]] = {
     "imu2clip_patch_rnn": (PatchConfig, PatchRnn),
 }
 """Name in a model card → (its configuration, its module)."""
-
-
-def checked(x: Tensor, mask: Tensor | None, channels: int) -> Tensor | None:
-    """The mask as (B, C or 1, L) bool. Raises UsageError where x or mask has another shape."""
-    if x.ndim != 3 or x.shape[1] != channels or not x.shape[-1]:
-        raise UsageError(f"the encoder takes (B, {channels}, L), not {tuple(x.shape)}")
-    if mask is None:
-        return None
-    if mask.shape == (x.shape[0], x.shape[2]):
-        return mask[:, None].bool()
-    if mask.shape == x.shape:
-        return mask.bool()
-    raise UsageError(f"the mask of an input {tuple(x.shape)} is (B, L) or (B, C, L), not {tuple(mask.shape)}")
-
-
-def last_valid(x: Tensor, valid: Tensor) -> Tensor:
-    """x (B, T, D), valid (B, T) → (B, D) at the last valid step; zero where there is none."""
-    steps = torch.arange(x.shape[1], device=x.device)
-    last = torch.where(valid, steps, -1).amax(1)
-    taken = x[torch.arange(len(x), device=x.device), last.clamp_min(0)]
-    return taken * (last >= 0)[:, None].to(x.dtype)
-
-
-def mean_valid(x: Tensor, valid: Tensor) -> Tensor:
-    """x (B, T, D), valid (B, T) → (B, D), the mean of the valid steps; zero where there is none."""
-    weight = valid.to(x.dtype)[..., None]
-    return (x * weight).sum(1) / weight.sum(1).clamp_min(1.0)
-
-
-def load_checked(module: Module, state: Mapping[str, Tensor], what: str) -> Module:
-    """`module` with exactly the weights of `state`, in eval mode. Raises ModelError naming what does not fit."""
-    own = module.state_dict()
-    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    wrong = [
-        f"{name} is {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
-        for name in own.keys() & state.keys()
-        if state[name].shape != own[name].shape
-    ]
-    problems = [f"missing {', '.join(missing[:4])}"] * bool(missing)
-    problems += [f"unknown {', '.join(extra[:4])}"] * bool(extra) + sorted(wrong)[:4]
-    if problems:
-        raise ModelError(f"the weights do not fit {what}: {'; '.join(problems)}")
-    module.load_state_dict(dict(state))
-    return module.eval()

@@ -1,0 +1,233 @@
+"""MoBind's networks against the published outputs, and what becomes of missing parts and samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from motionseek.encoders.mobind import (
+    KINDS,
+    LIMBS,
+    PAPER_WEIGHTS,
+    PART_JOINTS,
+    STAGE1_WEIGHTS,
+    LossWeights,
+    MobindConfig,
+    Stage1,
+    Stage2,
+    from_published,
+    published_pose,
+)
+from motionseek.errors import ModelError, UsageError
+from motionseek.types import COCO17, PoseTrack
+
+PARITY_HEADS = 4
+SMALL = {"width": 16, "layers": 1, "heads": 2, "feed_forward": 16, "masked_layers": 1}
+
+
+def seeded(kind: str = "mobind_stage2", **config: object) -> Stage1:
+    torch.manual_seed(0)
+    config_type, module = KINDS[kind]
+    return module(config_type(**{**SMALL, **config})).eval()
+
+
+def signal(batch: int = 3, parts: int = 4, channels: int = 7, length: int = 250, seed: int = 0) -> torch.Tensor:
+    return torch.randn(batch, parts, channels, length, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def test_stage1_is_the_published_one(parity_dir: Path) -> None:
+    z = np.load(parity_dir / "mobind_stage1_seed1.npz", allow_pickle=False)
+    model = from_published(load_file(parity_dir / "mobind_stage1_seed1.safetensors"), heads=PARITY_HEADS)
+    # One item is one limb of one window.
+    imu, pose = (torch.from_numpy(z[name])[:, None] for name in ("in_imu", "in_motion"))
+    imu, pose = model.encode_imu(imu), model.encode_pose(pose)
+    for encoded, letter in ((imu, "i"), (pose, "m")):
+        np.testing.assert_allclose(encoded.token[:, 0], z[f"out_token_{letter}"], atol=1e-5)
+        np.testing.assert_allclose(encoded.local[:, 0], z[f"out_cls_{letter}"], atol=1e-5)
+    terms = model.loss(imu, pose, STAGE1_WEIGHTS)
+    assert terms["local"].item() == pytest.approx(float(z["out_loss_g"]), abs=1e-5)
+    assert terms["token"].item() == pytest.approx(float(z["out_loss_l"]), abs=1e-5)
+    assert terms["total"].item() == pytest.approx(float(z["out_total_loss"]), abs=1e-5)
+
+
+@torch.no_grad()
+def test_stage2_is_the_published_one(parity_dir: Path) -> None:
+    z = np.load(parity_dir / "mobind_stage2_seed1.npz", allow_pickle=False)
+    model = from_published(load_file(parity_dir / "mobind_stage2_seed1.safetensors"), heads=PARITY_HEADS)
+    imu, pose = model.encode_imu(torch.from_numpy(z["in_imu"])), model.encode_pose(torch.from_numpy(z["in_motion"]))
+    for encoded, letter in ((imu, "i"), (pose, "m")):
+        np.testing.assert_allclose(encoded.token, z[f"out_token_{letter}"], atol=1e-5)
+        np.testing.assert_allclose(encoded.local, z[f"out_local_{letter}"], atol=1e-5)
+        np.testing.assert_allclose(encoded.global_, z[f"out_cls_{letter}"], atol=1e-5)
+    # The recorded total was taken while evaluating, where the published code hides no tokens.
+    terms = model.loss(imu, pose, LossWeights(global_=1.0, multi=0.1))
+    assert terms["global_"].item() == pytest.approx(float(z["out_loss_g"]), abs=1e-5)
+    assert terms["total"].item() == pytest.approx(float(z["out_total_loss"]), abs=1e-5)
+
+
+def test_published_sizes() -> None:
+    # Counted without the cls_token of each encoder, 256 numbers, which the networks do not use.
+    def millions(module: torch.nn.Module) -> float:
+        return round((sum(p.numel() for p in module.parameters()) + 2 * 256) / 1e6, 3)
+
+    assert millions(Stage1()) == 3.449
+    assert millions(Stage2()) == 8.061
+    egohumans = MobindConfig(parts=tuple(PART_JOINTS), imu_patch=4, pose_patch=4)
+    assert (millions(Stage1(egohumans)), millions(Stage2(egohumans))) == (3.318, 8.192)
+
+
+def test_checkpoints_of_other_networks_are_refused_by_name(parity_dir: Path) -> None:
+    state = load_file(parity_dir / "mobind_stage2_seed1.safetensors")
+    with pytest.raises(ModelError, match=r"pre_transformer\.weight"):
+        from_published({"net.0.weight": torch.zeros(6)})
+    with pytest.raises(ModelError, match=r"missing imu_pred\.bias"):
+        from_published({name: w for name, w in state.items() if name != "imu_pred.bias"})
+    with pytest.raises(ModelError, match=r"imu_agg_proj\.0\.weight is \(128, 256\), not \(128, 320\)"):
+        from_published(state, parts=tuple(PART_JOINTS))
+    with pytest.raises(ModelError, match="heads"):
+        from_published(state, heads=7)
+
+
+@torch.no_grad()
+def test_what_is_missing_does_not_matter() -> None:
+    model, x = seeded(), signal()
+    mask = torch.ones(3, 4, 250, dtype=torch.bool)
+    mask[0, 1] = False
+    mask[1, 2, 100:150] = False
+    spoilt = x.masked_fill(~mask[:, :, None], torch.nan)
+    out, same = model.encode_imu(spoilt, mask), model.encode_imu(x, mask)
+    for name in ("global_", "local", "token"):
+        torch.testing.assert_close(getattr(out, name), getattr(same, name), atol=1e-5, rtol=1e-5)
+    assert not out.mask[0, 1].any()
+    assert out.mask[1, 2].sum() == 20
+    assert out.parts.sum() == 11
+    assert not out.local[0, 1].any()
+    assert not out.token[~out.mask].any()
+    # Parts are encoded apart, so that those that are there do not notice.
+    torch.testing.assert_close(out.local[0, 2:], model.encode_imu(x).local[0, 2:], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_shorter_window_is_a_window_whose_end_is_missing() -> None:
+    model, x = seeded(), signal()
+    mask = torch.arange(250).expand(3, 4, 250) < 130
+    short = model.encode_imu(x[..., :130])
+    assert short.token.shape == (3, 4, 13, 16)
+    torch.testing.assert_close(model.encode_imu(x, mask).token[:, :, :13], short.token, atol=1e-5, rtol=1e-5)
+    with pytest.raises(UsageError, match="L up to 250"):
+        model.encode_imu(signal(length=251))
+    with pytest.raises(UsageError, match="mask"):
+        model.encode_imu(x, mask[:, 0])
+    with pytest.raises(UsageError, match="left_wrist"):
+        model.encode_imu(x[:, :3])
+
+
+@torch.no_grad()
+def test_embeddings_are_unit_vectors_or_raw() -> None:
+    model, x = seeded(), signal()
+    out = model.encode_imu(x)
+    unit, raw = out.numpy(), out.numpy(raw=True)
+    for name in ("global_", "local", "token"):
+        np.testing.assert_allclose(np.linalg.norm(getattr(unit, name), axis=-1), 1, atol=1e-5)
+        np.testing.assert_array_equal(getattr(raw, name), getattr(out, name))
+    assert unit.mask.all()
+    assert seeded("mobind_stage1").encode_imu(x).numpy().global_ is None
+
+
+@torch.no_grad()
+def test_the_loss_compares_only_what_both_have() -> None:
+    model, weights = seeded(), LossWeights(global_=1.0, local=1.0, token=0.5, multi=0.1)
+    imu_mask, pose_mask = torch.ones(3, 4, 250, dtype=torch.bool), torch.ones(3, 4, 50, dtype=torch.bool)
+    imu_mask[:, 3], pose_mask[:, 0], imu_mask[2] = False, False, False
+    pose = model.encode_pose(signal(channels=6, length=50, seed=1), pose_mask)
+    imu = model.encode_imu(signal(), imu_mask)
+    terms = model.loss(imu, pose, weights)
+    # Windows 0 and 1 with parts 1 and 2 are all that both have.
+    cut = model.loss(
+        *(type(e)(e.local[:2, 1:3], e.token[:2, 1:3], e.mask[:2, 1:3], e.global_[:2]) for e in (imu, pose)), weights
+    )
+    for name in ("global_", "local", "token"):
+        assert terms[name].item() == pytest.approx(cut[name].item(), abs=1e-5)
+    assert terms["total"].item() == pytest.approx(
+        sum(getattr(weights, n) * terms[n].item() for n in terms if n != "total")
+    )
+
+
+def test_hiding_keeps_six_of_twenty_five() -> None:
+    model = seeded()
+    generator = torch.Generator().manual_seed(3)
+    hidden = model.hide(torch.ones(5, 4, 25, dtype=torch.bool), generator)
+    assert (hidden.sum(-1) == 19).all()
+    assert len(torch.unique(hidden.flatten(0, 1), dim=0)) > 1
+    half = torch.arange(25).expand(5, 4, 25) < 12
+    assert not (model.hide(half, generator) & ~half).any()
+
+
+@torch.no_grad()
+def test_hidden_tokens_are_not_seen() -> None:
+    model = seeded()
+    imu = model.encode_imu(signal())
+    hidden = model.hide(imu.mask, torch.Generator().manual_seed(3))
+    other = type(imu)(imu.local, imu.token + 5 * hidden[..., None], imu.mask)
+    torch.testing.assert_close(model.predict(imu, hidden), model.predict(other, hidden))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("compat", [False, True])
+def test_sensor_ids_are_those_of_the_sensors_unless_compat(compat: bool) -> None:
+    model = seeded(compat=compat)
+    imu = model.encode_imu(signal(batch=4))
+    hidden = model.hide(imu.mask, torch.Generator().manual_seed(3))
+    before = model.predict(imu, hidden)
+    model.sensor_id_emb.weight[1] += torch.randn(16)
+    changed = (model.predict(imu, hidden) - before).abs().amax((-1, -2)) > 1e-4
+    expected = torch.zeros(4, 4, dtype=torch.bool)
+    # The published order gives a whole window the id of one sensor.
+    expected[(1, slice(None)) if compat else (slice(None), 1)] = True
+    assert torch.equal(changed, expected)
+
+
+def test_the_loss_of_the_paper_can_be_trained() -> None:
+    model = seeded().train()
+    imu_x, pose_x = signal(batch=6), signal(batch=6, channels=6, length=50, seed=1)
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    totals = []
+    for _ in range(25):
+        optimiser.zero_grad()
+        terms = model.loss(model.encode_imu(imu_x), model.encode_pose(pose_x), PAPER_WEIGHTS)
+        terms["total"].backward()
+        optimiser.step()
+        model.clamp_scale()
+        totals.append(terms["total"].item())
+    assert set(terms) == {"global_", "local", "token", "masked", "total"}
+    assert totals[-1] < 0.8 * totals[0]
+    assert 0 <= model.logit_scale.item() <= np.log(100)
+
+
+def test_published_pose() -> None:
+    rng = np.random.default_rng(0)
+    xy = rng.uniform(0, 400, (5, 17, 2)).astype(np.float32)
+    xy[3, COCO17.index("left_elbow")] = np.nan
+    x, mask = published_pose(PoseTrack(np.arange(5.0), xy, np.ones((5, 17)), (640, 480)))
+    assert x.shape == (4, 6, 5)
+    elbow, ankle = COCO17.index("left_elbow"), COCO17.index("right_ankle")
+    np.testing.assert_allclose(x[LIMBS.index("left_wrist"), 1, 0], xy[0, elbow, 0] / 640)
+    np.testing.assert_allclose(x[LIMBS.index("right_knee"), 5, 4], xy[4, ankle, 1] / 480)
+    assert mask.sum() == 19
+    assert not mask[0, 3]
+    assert not x[0, :, 3].any()
+    with pytest.raises(UsageError, match="torso"):
+        published_pose(PoseTrack(np.arange(5.0), xy, np.ones((5, 17)), (640, 480)), ("torso",))
+
+
+def test_each_part_is_the_joints_down_to_its_sensor() -> None:
+    for part, joints in PART_JOINTS.items():
+        side = part.split("_")[0]
+        chain = {"wrist": ("shoulder", "elbow", "wrist"), "knee": ("hip", "knee", "ankle")}.get(part.split("_")[-1])
+        names = tuple(f"{side}_{joint}" for joint in chain) if chain else ("nose", "left_eye", "right_eye")
+        assert tuple(COCO17[j] for j in joints) == names
