@@ -99,17 +99,27 @@ class ConvFormer(nn.Module):
             raise UsageError(f"the mask of an input {tuple(x.shape)} is (B, P, L), not {tuple(mask.shape)}")
         rest = -length % self.patch
         there = F.pad(mask.flatten(0, 1).to(x.dtype), (0, rest))
-        h = F.pad(x.flatten(0, 1), (0, rest)).masked_fill(there[:, None] == 0, 0.0)
         valid = there.unfold(-1, self.patch, self.patch).mean(-1) >= 0.5
-        for i in range(1, len(CHANNELS) + 1):
-            h = F.relu(self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(h)))
-            # As beyond the ends of a window: convolutions must not carry their biases on from where nothing is.
-            h = (self.dropout(h) if i % 2 == 0 else h) * there[:, None]
-        patches = h.unfold(-1, self.patch, self.patch).transpose(1, 2).flatten(2)
-        token = self.transformer(self.pre_transformer(patches), valid) * valid[..., None].to(x.dtype)
+        # Parts that are missing as a whole are not encoded, or they would be in the statistics of BatchNorm.
+        present = valid.any(1)
+        token = x.new_zeros(*valid.shape, self.projector.in_features)
+        if present.any():
+            h = F.pad(x.flatten(0, 1), (0, rest))[present]
+            token[present] = self._tokens(h, there[present, None], valid[present]).to(token.dtype)
         local = self.projector(mean_valid(token, valid))
         shape = (batch, parts, valid.shape[-1])
         return Encoded(local.reshape(batch, parts, -1), token.reshape(*shape, -1), valid.reshape(shape))
+
+    def _tokens(self, x: Tensor, there: Tensor, valid: Tensor) -> Tensor:
+        """x (N, C, L), there (N, 1, L) of 0 and 1, valid (N, T) → (N, T, D), zero where not valid."""
+        h = x.masked_fill(there == 0, 0.0)
+        for i in range(1, len(CHANNELS) + 1):
+            h = F.relu(self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(h)))
+            # As beyond the ends of a window: convolutions must not carry their biases on from where nothing is.
+            h = (self.dropout(h) if i % 2 == 0 else h) * there
+        patches = h.unfold(-1, self.patch, self.patch).transpose(1, 2).flatten(2)
+        out: Tensor = self.transformer(self.pre_transformer(patches), valid) * valid[..., None].to(x.dtype)
+        return out
 
 
 def transformer(width: int, heads: int, feed_forward: int, layers: int) -> nn.TransformerEncoder:

@@ -112,6 +112,20 @@ def test_what_is_missing_does_not_matter() -> None:
     torch.testing.assert_close(out.local[0, 2:], model.encode_imu(x).local[0, 2:], atol=1e-5, rtol=1e-5)
 
 
+def test_missing_parts_leave_no_trace_in_training() -> None:
+    x, mask = signal(), torch.ones(3, 4, 250, dtype=torch.bool)
+    mask[:, 1:] = False
+    whole, alone = seeded("mobind_stage1").train(), seeded("mobind_stage1").train()
+    for model, args in ((whole, (x, mask)), (alone, (x[:, :1],))):
+        torch.manual_seed(0)
+        model.encode_imu(*args)
+    for name, buffer in whole.named_buffers():
+        torch.testing.assert_close(buffer, alone.get_buffer(name))
+    nothing = whole.encode_imu(x, torch.zeros_like(mask))
+    assert not nothing.token.any()
+    assert not nothing.parts.any()
+
+
 @torch.no_grad()
 def test_a_shorter_window_is_a_window_whose_end_is_missing() -> None:
     model, x = seeded(), signal()
