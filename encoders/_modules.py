@@ -1,9 +1,11 @@
-"""What the networks share: masked statistics, masked pooling, and loading weights that must fit."""
+"""What the networks share: masked statistics, masked pooling, and weights that must fit and can be told apart."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -77,3 +79,12 @@ def load_checked(module: Module, state: Mapping[str, Tensor], what: str) -> Modu
         raise ModelError(f"the weights do not fit {what}: {'; '.join(problems)}")
     module.load_state_dict(dict(state))
     return module.eval()
+
+
+def fingerprint(module: nn.Module, *settings: Any) -> str:
+    """sha256 of the weights, with their names and types, and of JSON-like settings that decide the vectors too."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from motionseek.encoders._modules import fingerprint
 from motionseek.encoders._torchvision import import_torchvision
 from motionseek.encoders.base import Embeddings, Encoder
 from motionseek.errors import ModelError, UsageError
@@ -63,7 +63,8 @@ class OpenClip:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model: nn.Module = model.to(self.device).eval().requires_grad_(False)
         self.preprocess = Preprocess.of(open_clip.get_model_preprocess_cfg(model))
-        self.fingerprint = _fingerprint(self.model, config, self.preprocess, self.tokenizer)
+        words = [type(self.tokenizer).__name__, getattr(self.tokenizer, "context_length", 0)]
+        self.fingerprint = fingerprint(self.model, config, vars(self.preprocess), words)
         self.text = TextEncoder(self)
         self.video = VideoEncoder(self)
 
@@ -265,16 +266,6 @@ def _why(name: str, weights: str | None, error: Exception) -> str:
         f"the weights {weights!r} of {name} cannot be fetched ({reason}). "
         "Without the hub, download them elsewhere and give the file: weights=FILE.safetensors"
     )
-
-
-def _fingerprint(model: nn.Module, config: Mapping[str, Any], preprocess: Preprocess, tokenizer: Any) -> str:
-    digest = hashlib.sha256()
-    words = [type(tokenizer).__name__, getattr(tokenizer, "context_length", 0)]
-    digest.update(json.dumps([config, vars(preprocess), words], sort_keys=True, default=str).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _vectors(x: Tensor, raw: bool) -> Float32:

@@ -7,17 +7,20 @@ code, so that its checkpoints load (`from_published`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from motionseek.encoders._modules import load_checked
+from motionseek.encoders._modules import fingerprint, load_checked
+from motionseek.encoders.base import Embeddings
 from motionseek.encoders.convformer import CHANNELS, ConvFormer, Encoded, attend, transformer
 from motionseek.encoders.train import losses
 from motionseek.errors import ModelError, UsageError
-from motionseek.types import Bool, Float32, PoseTrack
+from motionseek.types import Bool, Float32, Level, Modality, PoseTrack
 
 PART_JOINTS: Mapping[str, tuple[int, int, int]] = {
     "left_wrist": (5, 7, 9),
@@ -28,6 +31,7 @@ PART_JOINTS: Mapping[str, tuple[int, int, int]] = {
 }
 """The three COCO joints that stand for each sensor's part: shoulder to wrist, hip to ankle, nose and eyes."""
 
+WINDOWS_PER_PASS = 64
 LIMBS = ("left_wrist", "right_wrist", "left_knee", "right_knee")
 
 
@@ -210,6 +214,46 @@ KINDS: Mapping[str, tuple[type[MobindConfig], type[Stage1]]] = {
     "mobind_stage2": (MobindConfig, Stage2),
 }
 """Name in a model card → (its configuration, its module)."""
+
+
+class MobindEncoder:
+    """One modality of a trained network as an Encoder. It takes the network's own channels, not those of the starter.
+
+    token_s: what a patch lasts, 0.2 s as published.
+    """
+
+    space = "motion"
+
+    def __init__(self, net: Stage1, modality: Literal["imu", "pose"], *, token_s: float = 0.2) -> None:
+        self.net = net.eval()
+        self.modality: Modality = modality
+        self.levels: tuple[Level, ...] = ("global", "local", "token") if isinstance(net, Stage2) else ("local", "token")
+        config = net.config
+        self.rate_hz = (config.imu_patch if modality == "imu" else config.pose_patch) / token_s
+        self.window_s = config.tokens * token_s
+        self.fingerprint = fingerprint(net, asdict(config), token_s)
+
+    @torch.inference_mode()
+    def encode(self, batch: npt.ArrayLike, mask: Bool | None = None, *, raw: bool = False) -> Embeddings:
+        """batch (B, P, C, L) at rate_hz, mask (B, P, L) → Embeddings of all its levels. Raises UsageError.
+
+        Published scores are inner products of the vectors that `raw` gives; trained they are for the unit vectors.
+        """
+        encode = self.net.encode_imu if self.modality == "imu" else self.net.encode_pose
+        device = self.net.logit_scale.device
+        x = torch.from_numpy(np.asarray(batch, np.float32))
+        there = None if mask is None else torch.from_numpy(np.asarray(mask, np.bool_))
+        if x.ndim != 4 or not len(x) or (there is not None and len(there) != len(x)):
+            raise UsageError(f"the encoder takes (B, P, C, L) and a mask (B, P, L), not {tuple(x.shape)}")
+        out = [
+            encode(
+                x[i : i + WINDOWS_PER_PASS].to(device),
+                None if there is None else there[i : i + WINDOWS_PER_PASS].to(device),
+            ).numpy(raw=raw)
+            for i in range(0, len(x), WINDOWS_PER_PASS)
+        ]
+        held = ("global_", "local", "token", "mask") if "global" in self.levels else ("local", "token", "mask")
+        return Embeddings(**{name: np.concatenate([getattr(e, name) for e in out]) for name in held})
 
 
 def published_pose(track: PoseTrack, parts: tuple[str, ...] = LIMBS) -> tuple[Float32, Bool]:

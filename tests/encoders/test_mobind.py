@@ -17,6 +17,7 @@ from motionseek.encoders.mobind import (
     STAGE1_WEIGHTS,
     LossWeights,
     MobindConfig,
+    MobindEncoder,
     Stage1,
     Stage2,
     from_published,
@@ -170,6 +171,27 @@ def test_the_loss_compares_only_what_both_have() -> None:
     assert terms["total"].item() == pytest.approx(
         sum(getattr(weights, n) * terms[n].item() for n in terms if n != "total")
     )
+
+
+def test_encoders_pass_any_number_of_windows() -> None:
+    model = seeded()
+    encoder = MobindEncoder(model, "imu")
+    assert (encoder.rate_hz, encoder.window_s) == (50.0, 5.0)
+    assert MobindEncoder(model, "pose").rate_hz == 10.0
+    x, mask = signal(batch=70).numpy(), np.ones((70, 4, 250), bool)
+    mask[69, 2] = False
+    out, last = encoder.encode(x, mask), encoder.encode(x[69:], mask[69:], raw=True)
+    assert [out.global_.shape, out.local.shape, out.token.shape] == [(70, 16), (70, 4, 16), (70, 4, 25, 16)]
+    unit = last.global_ / np.linalg.norm(last.global_, axis=-1, keepdims=True)
+    np.testing.assert_allclose(out.global_[69:], unit, atol=1e-5)
+    assert not out.mask[69, 2].any()
+    assert MobindEncoder(seeded("mobind_stage1"), "pose").encode(signal(channels=6, length=50)).global_ is None
+    assert encoder.fingerprint == MobindEncoder(seeded(), "pose").fingerprint
+    with torch.no_grad():
+        model.imu_pred.bias += 1e-3
+    assert encoder.fingerprint != MobindEncoder(model, "imu").fingerprint
+    with pytest.raises(UsageError):
+        encoder.encode(x, mask[:3])
 
 
 def test_hiding_keeps_six_of_twenty_five() -> None:
