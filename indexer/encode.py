@@ -23,13 +23,12 @@ Encoders = Mapping[tuple[str, Modality], Encoder]
 Tables = dict[str, pa.Table]
 Int64 = npt.NDArray[np.int64]
 WINDOWS_PER_PASS = 64
-SECONDS_PER_PASS = 300.0
 FRAMES_PER_PASS = 32
 TEXTS_PER_PASS = 256
 
 
 def encode_recording(recording: Recording, encoders: Encoders, *, window_s: float, stride_s: float) -> Tables:
-    """Rows by table name. Raises DamagedFile where a stream cannot be used, ModelError where an encoder does not fit."""
+    """Rows by table name. Raises DamagedFile where a stream cannot be used, ModelError where an encoder is unfit."""
     size = {"window_s": window_s, "stride_s": stride_s}
     tables: dict[str, list[pa.Table]] = {}
     asked: set[str] = {modality for _, modality in encoders}
@@ -72,25 +71,14 @@ def _signals(windows: Windows, grid_of: Mapping[float, Grid], encoders: Encoders
 
 
 def tokenise(grid: Grid, encoder: StreamEncoder) -> tuple[Float32, Bool]:
-    """A whole recording's tokens (P, T, D) and mask (P, T), in passes of five minutes that overlap by the context."""
+    """A whole recording's tokens (P, T, D) and mask (P, T); the last one may be cut short by the recording's end."""
     per_token = round(encoder.token_s * grid.rate_hz)
-    margin = int(np.ceil(encoder.context_s / encoder.token_s - 1e-9))
-    step = round(SECONDS_PER_PASS / encoder.token_s)
-    length = grid.x.shape[2]
-    count = max(1, round(length / per_token))
-    tokens, masks = [], []
-    for first in range(0, count, step):
-        low, high = max(0, first - margin), first + step + margin
-        at = slice(low * per_token, None if high >= count else high * per_token)
-        found = encoder.encode(grid.x[None, :, :, at], grid.mask[None, :, at])
-        if found.token is None or found.mask is None:
-            raise ModelError(f"the {encoder.space} encoder of {encoder.modality} gives no tokens, though it tokenises")
-        inner = slice(first - low, None if high >= count else first - low + step)
-        tokens.append(found.token[0, :, inner])
-        masks.append(found.mask[0, :, inner])
-        if high >= count:
-            break
-    return np.concatenate(tokens, axis=1), np.concatenate(masks, axis=1)
+    rest = -grid.x.shape[2] % per_token
+    x, mask = np.pad(grid.x, ((0, 0), (0, 0), (0, rest))), np.pad(grid.mask, ((0, 0), (0, rest)))
+    found = encoder.encode(x[None], mask[None])
+    if found.token is None or found.mask is None:
+        raise ModelError(f"the {encoder.space} encoder of {encoder.modality} gives no tokens, though it tokenises")
+    return found.token[0], found.mask[0]
 
 
 def _stream_rows(space: str, windows: Windows, grid: Grid, encoder: StreamEncoder) -> Iterator[tuple[str, pa.Table]]:

@@ -1,0 +1,127 @@
+"""What an archive knows of its recordings, and what a source means for it: new, known, moved, changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motionseek.indexer.store import Store
+from motionseek.types import Recording, Status
+
+Row = dict[str, Any]
+
+
+class Catalog:
+    """The rows of the table `recordings`, kept in step with what is being written."""
+
+    def __init__(self, store: Store) -> None:
+        self.rows: dict[str, Row] = {row["recording_id"]: row for row in store.recordings().to_pylist()}
+        self._at: dict[str, set[str]] = {}
+        for row in self.rows.values():
+            self._remember(row)
+
+    def _remember(self, row: Row) -> None:
+        for uri in row["uris"]:
+            self._at.setdefault(uri, set()).add(row["recording_id"])
+
+    def put(self, row: Row) -> None:
+        self.rows[row["recording_id"]] = row
+        self._remember(row)
+
+    def readable(self, recording_id: str) -> Row | None:
+        """The row of a recording whose windows are in the archive."""
+        row = self.rows.get(recording_id)
+        return row if row is not None and row["status"] != "failed" else None
+
+    def uris(self, recording_id: str, uri: str) -> list[str]:
+        """Where the content lies, now that it was met at `uri`: copies that are still there stay listed."""
+        row = self.rows.get(recording_id)
+        others = [u for u in row["uris"] if u != uri and _exists(u)] if row else []
+        return sorted({uri, *others})
+
+    def displaced(self, recording_id: str, uri: str) -> tuple[list[str], list[Row]]:
+        """What else was once met at `uri`: ids to remove, and rows of content that lies elsewhere too, without it."""
+        gone, elsewhere = [], []
+        for other in sorted(self._at.get(uri, set()) - {recording_id}):
+            row = self.rows[other]
+            left = [u for u in row["uris"] if u != uri]
+            if left:
+                elsewhere.append({**row, "uris": left})
+            else:
+                gone.append(other)
+        return gone, elsewhere
+
+    def forget(self, recording_id: str, uri: str) -> None:
+        """The content is no longer at `uri`."""
+        self._at.get(uri, set()).discard(recording_id)
+        row = self.rows[recording_id]
+        self.rows[recording_id] = {**row, "uris": [u for u in row["uris"] if u != uri]}
+
+    def lies_nowhere(self, recording_id: str) -> bool:
+        return not self.rows[recording_id]["uris"]
+
+
+def _exists(uri: str) -> bool:
+    """A path, or "path#part" where a file holds many recordings."""
+    return Path(uri).exists() or Path(uri.rpartition("#")[0] or uri).exists()
+
+
+def recording_row(recording: Recording, uris: Sequence[str], fingerprints: Iterable[str], quality: float) -> Row:
+    """A row of RECORDINGS."""
+    problems = "; ".join(recording.problems)
+    return {
+        "recording_id": recording.recording_id,
+        "uris": list(uris),
+        "source_format": recording.source_format,
+        "streams": _streams(recording),
+        "start_s": recording.span.start_s,
+        "duration_s": recording.duration_s,
+        "labels": list(recording.labels),
+        "narrations": [{"start_s": n.start_s, "end_s": n.end_s, "text": n.text} for n in recording.narrations],
+        "status": "partial" if problems else "ok",
+        "reason": problems,
+        "quality": quality,
+        "fingerprints": sorted(set(fingerprints)),
+        "extra": json.dumps(dict(recording.extra), ensure_ascii=False, sort_keys=True),
+    }
+
+
+def failed_row(recording_id: str, uris: Sequence[str], reason: str, source_format: str = "") -> Row:
+    """The row of something that could not be read."""
+    status: Status = "failed"
+    return {
+        "recording_id": recording_id,
+        "uris": list(uris),
+        "source_format": source_format,
+        "streams": [],
+        "start_s": 0.0,
+        "duration_s": 0.0,
+        "labels": [],
+        "narrations": [],
+        "status": status,
+        "reason": reason,
+        "quality": 0.0,
+        "fingerprints": [],
+        "extra": "{}",
+    }
+
+
+def _streams(recording: Recording) -> list[Row]:
+    def stream(modality: str, start_s: float, end_s: float, rate_hz: float, **more: str) -> Row:
+        blank = {"placement": "", "part": "", "person": "", "name": "", "path": ""}
+        return {"modality": modality, **blank, **more, "rate_hz": rate_hz, "start_s": start_s, "end_s": end_s}
+
+    rows = [
+        stream("imu", i.start_s, i.end_s, i.rate_hz, placement=i.placement, part=i.part, person=i.person, name=i.name)
+        for i in recording.imus
+    ]
+    if video := recording.video:
+        rows.append(stream("video", video.start_s, video.end_s, video.rate_hz, name=video.camera, path=video.path))
+    for pose in recording.poses:
+        rate_hz = float(1 / np.median(np.diff(pose.t_s))) if len(pose.t_s) > 1 else 0.0
+        rows.append(stream("pose", pose.start_s, pose.end_s, rate_hz, person=pose.person))
+    return rows

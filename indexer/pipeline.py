@@ -1,0 +1,439 @@
+"""Indexing: sources → recordings → windows and vectors → one archive."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from motionseek.encoders.base import Encoder, StreamEncoder
+from motionseek.errors import ArchiveError, MediaError, ModelError, MotionseekError, StaleIndex, UsageError
+from motionseek.indexer.ann import import_faiss, open_index
+from motionseek.indexer.catalog import Catalog, Row, failed_row, recording_row
+from motionseek.indexer.encode import Encoders, encode_recording
+from motionseek.indexer.schema import row_id, vector_table_name
+from motionseek.indexer.store import ModelRow, Store
+from motionseek.indexer.windows import TICK_S, grid
+from motionseek.indexer.writer import Writer
+from motionseek.types import Level, Modality, Recording
+
+log = logging.getLogger(__name__)
+
+
+class ModelLike(Protocol):
+    """What `index` needs of a model; `load_model` gives one, and any object that has these will do."""
+
+    fingerprint: str
+    card: Mapping[str, Any]
+    encoders: Mapping[Any, Encoder]
+    """(space, modality) → Encoder."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """How far a run is.
+
+    stage: "found" once, with the total; "recording" after each; "writing", "building" before work on the whole
+    archive; "done" at the end.   done, total: recordings.   seconds: of recorded time, in this recording.
+    """
+
+    stage: Literal["found", "recording", "writing", "building", "done"]
+    done: int
+    total: int
+    uri: str = ""
+    status: Literal["", "ok", "partial", "failed", "known"] = ""
+    reason: str = ""
+    seconds: float = 0.0
+    windows: int = 0
+
+
+class Progress(Protocol):
+    """Told of every event, in order, in the thread that called `index`."""
+
+    def __call__(self, event: Event, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What a run did. failed, partial: (uri, reason).   skipped: known already.   recorded_s: seconds indexed."""
+
+    indexed: int
+    skipped: int
+    failed: tuple[tuple[str, str], ...]
+    partial: tuple[tuple[str, str], ...]
+    seconds: float
+    windows: int
+    recorded_s: float
+    timings_s: Mapping[str, float]
+    indexes: Mapping[str, Mapping[str, Any]]
+    """Per index its kind, rows and measured recall."""
+
+    def to_json(self) -> dict[str, Any]:
+        listed = {
+            name: [{"uri": uri, "reason": reason} for uri, reason in getattr(self, name)]
+            for name in ("failed", "partial")
+        }
+        rounded = {name: round(s, 3) for name, s in self.timings_s.items()}
+        own = {"seconds": round(self.seconds, 3), "recorded_s": round(self.recorded_s, 3), "timings_s": rounded}
+        return {**asdict(self), **listed, **own}
+
+
+@dataclass
+class _Tally:
+    indexed: int = 0
+    skipped: int = 0
+    windows: int = 0
+    recorded_s: float = 0.0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    partial: list[tuple[str, str]] = field(default_factory=list)
+    timings_s: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("read", "encode", "write", "build"), 0.0)
+    )
+
+
+def index(
+    sources: str | Path | Recording | Sequence[str | Path | Recording],
+    archive: str | Path,
+    *,
+    models: Sequence[str | Path | ModelLike] = ("starter",),
+    format: str = "auto",
+    stride_s: float = 1.0,
+    window_s: float = 5.0,
+    progress: Progress | None = None,
+) -> IndexReport:
+    """Index files, folders or Recording objects into the folder `archive`, which is made where it is not there.
+
+    What the archive knows already is skipped by its content; a file that cannot be read is recorded as failed, with
+    the reason, and the others go on. Killed at any moment and run again, it ends with the same rows.
+
+    models: names, folders or Model objects, each filling the spaces that it has.   format: of the sources; "auto"
+    finds out.   window_s, stride_s: multiples of 0.2 s, the same for the whole archive.
+    Raises UsageError for arguments that do not fit; ArchiveLocked while another process writes; StaleIndex where the
+    archive was filled by another model; ModelError where a model cannot be used; MissingExtra without FAISS.
+    """
+    began = time.perf_counter()
+    started = datetime.now(UTC).isoformat()
+    import_faiss()
+    grid(window_s, window_s=window_s, stride_s=stride_s)
+    loaded = _load(models)
+    encoders = _encoders(loaded, window_s)
+    items = _discover(sources, format)
+    tell = progress or (lambda event: None)
+    tally = _Tally()
+    with Writer(archive) as writer:
+        _claim_spaces(writer, loaded, window_s, stride_s)
+        run = _Run(writer, Catalog(writer.store), encoders, loaded, window_s, stride_s, tally)
+        tell(Event("found", 0, len(items)))
+        for i, item in enumerate(items):
+            tell(run.take(item, i + 1, len(items)))
+        tell(Event("writing", len(items), len(items)))
+        with _Timer(tally.timings_s, "write"):
+            run.finish()
+        tell(Event("building", len(items), len(items)))
+        with _Timer(tally.timings_s, "build"):
+            indexes = build_indexes(writer.store)
+        report = IndexReport(
+            tally.indexed,
+            tally.skipped,
+            tuple(tally.failed),
+            tuple(tally.partial),
+            time.perf_counter() - began,
+            tally.windows,
+            tally.recorded_s,
+            tally.timings_s,
+            indexes,
+        )
+        configuration = {
+            "sources": [item.uri for item in items],
+            "models": [name for name, _ in loaded],
+            "format": format,
+            "window_s": window_s,
+            "stride_s": stride_s,
+        }
+        writer.put_run(_run_row(started, configuration, report))
+    tell(Event("done", len(items), len(items), windows=tally.windows))
+    return report
+
+
+def build_indexes(store: Store) -> dict[str, dict[str, Any]]:
+    """Bring the FAISS files of every space up to date, at the levels that searches start from."""
+    store.refresh()
+    built = {}
+    levels: tuple[Level, ...] = ("global", "token")
+    for space in store.models():
+        for level in levels:
+            name = vector_table_name(space, level)
+            if store.table(name) is not None:
+                ann = open_index(store, space, level)
+                built[name] = {"kind": ann.kind, "rows": len(ann), "recall_at_10": ann.recall}
+    return built
+
+
+@dataclass(frozen=True, eq=False)
+class _Item:
+    """Something to index: a source on disk, or a recording in memory."""
+
+    uri: str
+    recording: Recording | None = None
+    format: str = "auto"
+
+    def content_id(self) -> str:
+        if self.recording is not None:
+            return self.recording.recording_id
+        from motionseek.indexer.readers import content_id
+
+        return content_id(self.uri, format=self.format)
+
+    def read(self) -> Recording:
+        if self.recording is not None:
+            return self.recording
+        from motionseek.indexer.readers import read
+
+        return read(self.uri, format=self.format)
+
+
+@dataclass(eq=False)
+class _Run:
+    """One pass over the sources."""
+
+    writer: Writer
+    catalog: Catalog
+    encoders: Encoders
+    models: Sequence[tuple[str, ModelLike]]
+    window_s: float
+    stride_s: float
+    tally: _Tally
+    displaced: list[str] = field(default_factory=list)
+
+    def take(self, item: _Item, done: int, total: int) -> Event:
+        """Index one source, or say why not. Errors of the archive and of models end the run; all others are the
+        source's, and are recorded with it."""
+        recording_id = ""
+        try:
+            with _Timer(self.tally.timings_s, "read"):
+                recording_id = item.content_id()
+            return self._take(item, recording_id, done, total)
+        except (ArchiveError, ModelError):
+            raise
+        except Exception as error:
+            reason = error.reason if isinstance(error, MediaError) else _reason(error)
+            log.info("%s failed", item.uri, exc_info=error)
+            self._fail(item, recording_id, reason)
+            return Event("recording", done, total, item.uri, "failed", reason)
+
+    def _take(self, item: _Item, recording_id: str, done: int, total: int) -> Event:
+        known = self.catalog.readable(recording_id)
+        wanted = {model.fingerprint for _, model in self.models}
+        missing = wanted - set(known["fingerprints"]) if known else wanted
+        if known and not missing and item.uri in known["uris"]:
+            self.tally.skipped += 1
+            self._displace(recording_id, item.uri)
+            return Event("recording", done, total, item.uri, "known")
+        with _Timer(self.tally.timings_s, "read"):
+            recording = item.read()
+        uris = self.catalog.uris(recording_id, item.uri)
+        if known and not missing:
+            moved = recording_row(recording, uris, known["fingerprints"], known["quality"])
+            self._put({**moved, "recording_id": recording_id}, {}, item.uri)
+            self.tally.skipped += 1
+            return Event("recording", done, total, item.uri, "known")
+        spaces = {space for _, model in self.models if model.fingerprint in missing for space, _ in model.encoders}
+        encoders = {key: encoder for key, encoder in self.encoders.items() if key[0] in spaces}
+        with _Timer(self.tally.timings_s, "encode"):
+            tables = encode_recording(recording, encoders, window_s=self.window_s, stride_s=self.stride_s)
+        windows = tables.get("windows")
+        count = len(windows) if windows is not None else 0
+        quality = round(float(windows["quality"].to_numpy().mean()), 4) if windows is not None and count else 0.0
+        held = known["fingerprints"] if known else []
+        row = recording_row(recording, uris, {*held, *missing}, quality)
+        with _Timer(self.tally.timings_s, "write"):
+            self._put(row, tables, item.uri)
+        self.tally.indexed += 1
+        self.tally.windows += count
+        self.tally.recorded_s += recording.duration_s
+        if row["status"] == "partial":
+            self.tally.partial.append((item.uri, row["reason"]))
+        return Event("recording", done, total, item.uri, row["status"], row["reason"], recording.duration_s, count)
+
+    def _put(self, row: Row, tables: Mapping[str, Any], uri: str) -> None:
+        self.writer.add(row, tables)
+        self.catalog.put(row)
+        self._displace(row["recording_id"], uri)
+
+    def _fail(self, item: _Item, recording_id: str, reason: str) -> None:
+        self.tally.failed.append((item.uri, reason))
+        unread = not recording_id
+        recording_id = recording_id or row_id("unreadable", item.uri)
+        if self.catalog.readable(recording_id):
+            return
+        known = self.catalog.rows.get(recording_id)
+        row = failed_row(recording_id, self.catalog.uris(recording_id, item.uri), reason, item.format)
+        if known is None or (known["reason"], known["uris"]) != (reason, row["uris"]):
+            self.writer.add(row, {})
+            self.catalog.put(row)
+        if not unread:
+            # Content that could not even be looked at may come back as it was; content that changed will not.
+            self._displace(recording_id, item.uri)
+
+    def _displace(self, recording_id: str, uri: str) -> None:
+        """Whatever else was met at this place is no longer there."""
+        gone, elsewhere = self.catalog.displaced(recording_id, uri)
+        for row in elsewhere:
+            self.writer.add(row, {})
+            self.catalog.put(row)
+        for other in [*gone, *(row["recording_id"] for row in elsewhere)]:
+            self.catalog.forget(other, uri)
+        self.displaced += gone
+
+    def finish(self) -> None:
+        """Commit; only then take out what was replaced."""
+        self.writer.flush()
+        self.writer.remove(sorted(i for i in set(self.displaced) if self.catalog.lies_nowhere(i)))
+        self.writer.optimize()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, MotionseekError):
+        return str(error)
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+class _Timer:
+    def __init__(self, into: dict[str, float], name: str) -> None:
+        self.into, self.name = into, name
+
+    def __enter__(self) -> None:
+        self.began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.into[self.name] += time.perf_counter() - self.began
+
+
+def _discover(sources: str | Path | Recording | Sequence[str | Path | Recording], format: str) -> list[_Item]:
+    listed = [sources] if isinstance(sources, str | Path | Recording) else list(sources)
+    if not listed:
+        raise UsageError("sources is empty: give at least one file, folder or Recording")
+    held = [_Item(s.uri, s) for s in listed if isinstance(s, Recording)]
+    paths = [s for s in listed if not isinstance(s, Recording)]
+    if paths:
+        from motionseek.indexer.readers import discover
+
+        held += [_Item(str(source.path), format=source.format) for source in discover(paths, format=format)]
+    return list({item.uri: item for item in held}.values())
+
+
+def _load(models: Sequence[str | Path | ModelLike]) -> list[tuple[str, ModelLike]]:
+    if isinstance(models, str | Path):
+        models = [models]
+    if not models:
+        raise UsageError("models is empty: name at least one model, for instance 'starter'")
+    loaded: list[tuple[str, ModelLike]] = []
+    for model in models:
+        if isinstance(model, str | Path):
+            from motionseek.encoders.model import load_model
+
+            name = str(Path(model).resolve()) if Path(model).is_dir() else str(model)
+            loaded.append((name, load_model(model)))
+        else:
+            loaded.append((str(model.card.get("name", "")), model))
+    return loaded
+
+
+def _encoders(loaded: Sequence[tuple[str, ModelLike]], window_s: float) -> Encoders:
+    """All encoders by (space, modality). Raises ArchiveError where two models share a space."""
+    owner: dict[str, str] = {}
+    found: dict[tuple[str, Modality], Encoder] = {}
+    for name, model in loaded:
+        for (space, modality), encoder in model.encoders.items():
+            if owner.setdefault(space, model.fingerprint) != model.fingerprint:
+                raise ArchiveError(
+                    f"two of the models fill the space {space!r}, and their vectors cannot be compared: "
+                    f"index with each into an archive of its own"
+                )
+            if encoder.window_s and abs(encoder.window_s - window_s) > 1e-6:
+                raise UsageError(f"window_s is {window_s:g}, but model {name} is made for {encoder.window_s:g} s")
+            if isinstance(encoder, StreamEncoder):
+                per_tick = TICK_S / encoder.token_s
+                if abs(per_tick - round(per_tick)) > 1e-6 or round(per_tick) < 1:
+                    raise ModelError(
+                        f"model {name} has tokens of {encoder.token_s:g} s, which do not fit into {TICK_S} s"
+                    )
+            found[space, modality] = encoder
+    return found
+
+
+def _claim_spaces(writer: Writer, loaded: Sequence[tuple[str, ModelLike]], window_s: float, stride_s: float) -> None:
+    """Write down which model fills which space; refuse what would mix."""
+    held = writer.store.models()
+    root = writer.store.root
+    for row in held.values():
+        if (row.window_s, row.stride_s) != (window_s, stride_s):
+            raise ArchiveError(
+                f"{root} has windows of {row.window_s:g} s every {row.stride_s:g} s, not {window_s:g} s every "
+                f"{stride_s:g} s: index with those, or into a new archive"
+            )
+    new: list[Row] = []
+    for name, model in loaded:
+        for space in dict.fromkeys(space for space, _ in model.encoders):
+            if space not in held:
+                new.append(_model_row(space, name, model, window_s, stride_s))
+            elif held[space].fingerprint != model.fingerprint:
+                raise StaleIndex(_mixed(root, held[space], name))
+    if new:
+        writer.put_models(new)
+
+
+def _mixed(root: Path, held: ModelRow, name: str) -> str:
+    return (
+        f"the space {held.space!r} of {root} was filled by the model {held.name or held.fingerprint[:12]!r}, and "
+        f"vectors of {name!r} cannot be compared with them: index into a new archive, or with that model"
+    )
+
+
+def _model_row(space: str, name: str, model: ModelLike, window_s: float, stride_s: float) -> Row:
+    encoders = {
+        modality: {
+            "fingerprint": encoder.fingerprint,
+            "levels": list(encoder.levels),
+            "rate_hz": encoder.rate_hz,
+            "window_s": encoder.window_s,
+            "token_s": encoder.token_s if isinstance(encoder, StreamEncoder) else None,
+        }
+        for (its_space, modality), encoder in model.encoders.items()
+        if its_space == space
+    }
+    return {
+        "space": space,
+        "fingerprint": model.fingerprint,
+        "name": name,
+        "encoders": json.dumps(encoders, sort_keys=True),
+        "card": json.dumps(dict(model.card), ensure_ascii=False, sort_keys=True),
+        "window_s": window_s,
+        "stride_s": stride_s,
+    }
+
+
+def _run_row(started: str, configuration: Mapping[str, Any], report: IndexReport) -> Row:
+    versions = {name: version(name) for name in ("motionseek", "lancedb", "numpy", "pyarrow", "torch")}
+    versions |= {"faiss": import_faiss().__version__, "python": platform.python_version()}
+    counts = {name: getattr(report, name) for name in ("indexed", "skipped", "windows", "recorded_s")}
+    return {
+        "run_id": uuid.uuid4().hex,
+        "started": started,
+        "seconds": report.seconds,
+        "configuration": json.dumps(configuration, ensure_ascii=False),
+        "versions": json.dumps(versions),
+        "counts": json.dumps(counts),
+        "errors": json.dumps([{"uri": uri, "reason": reason} for uri, reason in report.failed], ensure_ascii=False),
+        "timings": json.dumps(dict(report.timings_s)),
+    }
