@@ -114,11 +114,15 @@ class MotionEncoder(nn.Module):
         self.register_buffer("projection", torch.zeros(flat, config.projected))
         self.register_buffer("projection_mean", torch.zeros(flat))
 
-    def tokens(self, x: Tensor, hop: int = TOKEN_SAMPLES) -> Tensor:
-        """x (B, P, C, L) → (B, 6, T, token_dim), not normalised. The IMU's seventh slot has no place in this space."""
-        x = x[:, : self.parts]
+    def tokens(self, x: Tensor, hop: int = TOKEN_SAMPLES, parts: Tensor | None = None) -> Tensor:
+        """x (B, P, C, L) → (B, 6, T, token_dim), not normalised; or only `parts` (P',) of them, x (B, P', C, L).
+
+        The IMU's seventh slot has no place in this space.
+        """
+        if parts is None:
+            x, parts = x[:, : self.parts], torch.arange(self.parts, device=x.device)
         b, p, c, length = x.shape
-        part = torch.arange(p, device=x.device).repeat(b)
+        part = parts.repeat(b)
         features = self.trunk(x.reshape(b * p, c, length), part, hop)
         return self.token(features.transpose(1, 2)).reshape(b, p, -1, self.config.token_dim)
 
@@ -167,10 +171,18 @@ class ActionEncoder(nn.Module):
         self.weigh = nn.Linear(256, 1)
         self.out = nn.Sequential(nn.Linear(256, 256), nn.GELU(), nn.Linear(256, config.output_dim))
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, P, C, L), mask (B, P, L) bool → (B, output_dim), not normalised; an empty window is zero."""
+    def forward(self, x: Tensor, mask: Tensor, parts: Tensor | None = None) -> Tensor:
+        """x (B, P, C, L), mask (B, P, L) bool → (B, output_dim), not normalised; an empty window is zero.
+
+        parts (P',): the only ones that any window has; by default those that the mask shows.
+        """
+        if parts is None:
+            parts = mask.any(2).any(0).nonzero().squeeze(1)
+        if not len(parts):
+            return x.new_zeros(len(x), self.config.output_dim)
+        x, mask = x[:, parts], mask[:, parts]
         b, p, c, length = x.shape
-        part = torch.arange(p, device=x.device).repeat(b)
+        part = parts.repeat(b)
         features = self.trunk(x.reshape(b * p, c, length), part).transpose(1, 2)
         there = token_mask(mask).reshape(b * p, -1, 1)
         weight = there.to(x.dtype)

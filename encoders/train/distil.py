@@ -103,11 +103,13 @@ def distil(
     while (done := (time.monotonic() - started) / (60 * minutes)) < 1:
         for group in optimiser.param_groups:
             group["lr"] = lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-        rows = torch.from_numpy(
-            np.concatenate([rng.choice(groups[0], 3 * batch // 4), rng.choice(groups[1], batch // 4)])
-        )
+        drawn = [rng.choice(groups[0], 3 * batch // 4), rng.choice(groups[1], batch // 4)]
+        rows = torch.from_numpy(np.concatenate(drawn))
         tower.train()
-        out = F.normalize(tower(tokens[rows, : int(length[rows].max())]), dim=-1)
+        longest = int(length[rows].max())
+        # short batches: most sentences have a third of the context's tokens
+        tower.transformer.attn_mask = causal[:longest, :longest]
+        out = F.normalize(tower(tokens[rows, :longest]), dim=-1)
         loss = 4 * (1 - (out * target[rows]).sum(-1)).mean()
         loss = loss + 10 * (out @ out.T - target[rows] @ target[rows].T).pow(2).mean()
         optimiser.zero_grad()

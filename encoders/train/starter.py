@@ -1,0 +1,183 @@
+"""The recipe of the starter weights: simulated sensors and keypoints on motion capture and on procedural motion."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from motionseek.encoders.model import save_model
+from motionseek.encoders.simulate.mocap import read_bandai_npz
+from motionseek.encoders.simulate.motion import Motion
+from motionseek.encoders.simulate.procedural import CAPTIONS, GENERATORS
+from motionseek.encoders.text import TextConfig, TextTower, encode_texts
+from motionseek.encoders.train.captions import BANDAI_CAPTIONS, sentence
+from motionseek.encoders.train.data import Augment, Corpus, build_corpus
+from motionseek.encoders.train.distil import distil
+from motionseek.encoders.train.evaluate import action_report, motion_report
+from motionseek.encoders.train.fit import Budget, Int, fit_actions, fit_motion, fit_projection
+from motionseek.errors import UsageError
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class StarterRecipe:
+    """What `starter.toml` says. Paths are relative to the data folder.
+
+    held_out_style: a style of the Bandai-Namco data that is only validated on.     speeds: each clip is also played
+    at a random speed between these.     procedural: clips of each generator.
+    """
+
+    bandai: tuple[str, ...] = ("bandai-namco/bnr_dataset1.npz", "bandai-namco/bnr_dataset2.npz")
+    captions: str = "text/kitml_captions.json"
+    held_out_style: str = "feminine"
+    speeds: tuple[float, float] = (0.8, 1.25)
+    procedural: int = 40
+    procedural_s: float = 12.0
+    text_minutes: float = 6.0
+    action_minutes: float = 12.0
+    motion_minutes: float = 25.0
+    batch: int = 128
+    seed: int = 0
+
+    @classmethod
+    def load(cls, path: Path) -> StarterRecipe:
+        """Raises UsageError for a key that the recipe does not have."""
+        values = tomllib.loads(path.read_text())
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise UsageError(f"{path}: unknown key {sorted(unknown)[0]!r}; known: {[f.name for f in fields(cls)]}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def _jobs(recipe: StarterRecipe, data: Path) -> Iterator[tuple[Motion, float]]:
+    rng = np.random.default_rng(recipe.seed)
+    for name in recipe.bandai:
+        if not (data / name).is_file():
+            raise UsageError(f"{data / name} is not there: the recipe needs the Bandai-Namco motion as npz (see docs)")
+        for motion in read_bandai_npz(data / name):
+            content, style = motion.labels
+            split = "val" if style == recipe.held_out_style else "train"
+            yield _relabel(motion, f"{split}/{content}"), 1.0
+            if split == "train":
+                yield _relabel(motion, f"{split}/{content}"), float(rng.uniform(*recipe.speeds))
+    for label, generate in GENERATORS.items():
+        for i in range(recipe.procedural + recipe.procedural // 8):
+            split = "train" if i < recipe.procedural else "val"
+            motion = generate(rng, recipe.procedural_s * float(rng.uniform(0.5, 1.0)))
+            yield _relabel(motion, f"{split}/{caption_key(motion, label)}"), 1.0
+
+
+def _relabel(motion: Motion, label: str) -> Motion:
+    return Motion(motion.name, motion.rate_hz, motion.position_m, motion.rotation, (label,), motion.source)
+
+
+def caption_key(motion: Motion, label: str) -> str:
+    """The entry of CAPTIONS that says most about a procedural motion: its variant's, else its label's."""
+    for name in reversed(motion.labels):
+        if name in CAPTIONS:
+            return name
+    return label
+
+
+def captions_of(label: str) -> tuple[str, ...]:
+    """What a clip of the corpus may be called; its label is "split/content"."""
+    content = label.split("/", 1)[1]
+    return BANDAI_CAPTIONS[content] if content in BANDAI_CAPTIONS else CAPTIONS[content]
+
+
+def _cached_corpus(recipe: StarterRecipe, data: Path, work: Path, say: Say) -> Corpus:
+    names = ("imu", "points_m", "start", "length", "label")
+    key = json.dumps([recipe.bandai, recipe.held_out_style, recipe.speeds, recipe.procedural, recipe.seed])
+    done = work / "corpus.json"
+    if done.is_file() and (held := json.loads(done.read_text()))["key"] == key:
+        return Corpus(*(np.load(work / f"{n}.npy", mmap_mode="r") for n in names), tuple(held["labels"]))
+    say("simulating sensors and keypoints …")
+    corpus = build_corpus(_jobs(recipe, data), seed=recipe.seed)
+    for name in names:
+        np.save(work / f"{name}.npy", getattr(corpus, name))
+    done.write_text(json.dumps({"key": key, "labels": corpus.labels}))
+    return corpus
+
+
+def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = print) -> None:
+    """Train all five encoders and write the model folder `out`; what is done already is kept in `out`.work."""
+    work = out.with_name(out.name + ".work")
+    work.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(recipe.seed)
+
+    text = TextTower(TextConfig())
+    if (work / "text.safetensors").is_file():
+        text.load_state_dict(load_file(work / "text.safetensors"))
+    else:
+        captions_json = data / recipe.captions
+        text = distil(
+            text.config,
+            captions_json=captions_json if captions_json.is_file() else None,
+            minutes=recipe.text_minutes,
+            seed=recipe.seed,
+            say=say,
+        )
+        save_file(text.state_dict(), work / "text.safetensors")
+
+    corpus = _cached_corpus(recipe, data, work, say)
+    split = np.array([label.split("/", 1)[0] for label in corpus.labels])[corpus.label]
+    train: Int = np.flatnonzero(split == "train")
+    val: Int = np.flatnonzero(split == "val")
+    say(f"{len(train)} training clips ({corpus.length[train].sum() / 180_000:.1f} h), {len(val)} for validation")
+    captions = {label: captions_of(label) for label in corpus.labels}
+    others = sorted({sentence(rng) for _ in range(4000)})
+
+    def encode(texts: list[str]) -> torch.Tensor:
+        return encode_texts(text, texts)
+
+    augment = Augment()
+    budget = Budget(recipe.action_minutes, recipe.batch, seed=recipe.seed)
+    actions = fit_actions(
+        corpus, train, captions, encode, others, budget, Augment(mounting_deg=40, free_mounting=0.5), say=say
+    )
+    results = {"actions": action_report(corpus, val, actions, captions, encode)}
+    say(json.dumps(results["actions"], indent=1))
+    motion = fit_motion(corpus, train, Budget(recipe.motion_minutes, recipe.batch, seed=recipe.seed), augment, say=say)
+    fit_projection(*motion, corpus, train, augment)
+    results["motion"] = motion_report(corpus, val, motion)
+    say(json.dumps(results["motion"], indent=1))
+    save_model(
+        out,
+        {**CARD, "recipe": asdict(recipe), "validation": results},
+        {
+            ("clip", "text"): text,
+            ("clip", "imu"): actions[0],
+            ("clip", "pose"): actions[1],
+            ("motion", "imu"): motion[0],
+            ("motion", "pose"): motion[1],
+        },
+    )
+    say(f"wrote {out}")
+
+
+CARD = {
+    "name": "starter",
+    "description": "Small encoders for wearable IMU, body pose and text, so that everything works with no download.",
+    "licence": "CC BY-NC 4.0: trained on the Bandai-Namco Research Motiondataset; not for commercial use.",
+    "data": [
+        "Bandai-Namco Research Motiondataset 1 and 2, CC BY-NC 4.0, © 2022 Bandai Namco Research Inc. (Kobayashi et al. "
+        "2023): body motion, from which sensors and keypoints were simulated.",
+        "Procedural motion of this package (jumping, stairs, sitting, standing …): simulated too.",
+        "KIT Motion-Language captions (Plappert et al. 2016) and generated sentences, read by all-MiniLM-L6-v2, whose "
+        "vectors the text tower was taught.",
+    ],
+    "not_in_training": "any real sensor, any real video; CMU and DeepMimic motion",
+    "cannot": [
+        "tell what hands do with objects, or anything that does not move the body",
+        "read pose from pixels: it needs keypoints",
+        "judge that nothing fits: scores rank, they are not probabilities",
+    ],
+}
