@@ -24,6 +24,7 @@ from motionseek.types import Bool, Float32, Level, Modality
 LOCAL, HUB = "local-dir:", "hf-hub:"
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin")
 FRAMES_PER_PASS = 64
+PIXELS_PER_PASS = 1 << 24
 TEXTS_PER_PASS = 256
 
 
@@ -58,8 +59,10 @@ class OpenClip:
                 name, tag_or_file, weights_only=True, require_pretrained=True, pretrained_text=False, **options
             )
             self.tokenizer = open_clip.get_tokenizer(name)
+            if name.startswith(HUB):
+                config = open_clip.get_model_config(name)
         except Exception as error:
-            raise ModelError(_why(name, tag_or_file, error)) from error
+            raise ModelError(_why(name, tag_or_file, bool(tag), error)) from error
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model: nn.Module = model.to(self.device).eval().requires_grad_(False)
         self.preprocess = Preprocess.of(open_clip.get_model_preprocess_cfg(model))
@@ -129,10 +132,8 @@ class VideoEncoder:
         if there.shape != (windows, frames):
             raise UsageError(f"the mask of frames {batch.shape} has shape (B, F), not {there.shape}")
         window, frame = np.nonzero(there)
-        parts = [
-            self._features(batch[window[i : i + FRAMES_PER_PASS], frame[i : i + FRAMES_PER_PASS]])
-            for i in range(0, len(window), FRAMES_PER_PASS)
-        ]
+        step = max(1, min(FRAMES_PER_PASS, PIXELS_PER_PASS // (batch.shape[2] * batch.shape[3])))
+        parts = [self._features(batch[window[i : i + step], frame[i : i + step]]) for i in range(0, len(window), step)]
         # One blank frame tells the width where there is no frame at all.
         features = torch.cat(parts) if parts else self._features(np.zeros_like(batch[:1, 0]))[:0]
         token = features.new_zeros(windows, frames, features.shape[-1])
@@ -249,7 +250,7 @@ def _config(name: str) -> dict[str, Any]:
     return dict(known)
 
 
-def _why(name: str, weights: str | None, error: Exception) -> str:
+def _why(name: str, weights: str | None, is_tag: bool, error: Exception) -> str:
     import open_clip
 
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
@@ -259,8 +260,8 @@ def _why(name: str, weights: str | None, error: Exception) -> str:
         return f"{name} cannot be fetched ({reason}). Without the hub, give a local file: weights=FILE.safetensors"
     if weights is not None and Path(weights).is_file():
         return f"{weights}: not weights of {name} that can be read without running code from them ({reason})"
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    if weights not in tags:
+    if not is_tag:
+        tags = open_clip.list_pretrained_tags_by_model(name)
         return f"{weights!r} is neither a file nor a tag of {name}; its tags: {', '.join(tags) or 'none'}"
     return (
         f"the weights {weights!r} of {name} cannot be fetched ({reason}). "

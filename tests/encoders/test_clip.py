@@ -161,6 +161,24 @@ def test_fingerprint_follows_weights_and_preprocessing(
     )
 
 
+def test_a_tag_brings_the_activation_it_was_trained_with(
+    named: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenAI's weights need QuickGELU, and open_clip only warns where the name does not say so."""
+    file = str(folder / "open_clip_model.safetensors")
+    tags = {"plain": {"file": file}, "quick": {"file": file, "quick_gelu": True}}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, named, tags)
+    plain, quick = OpenClip(named, "plain"), OpenClip(named, "quick")
+    activations = {type(m).__name__ for m in quick.model.modules()}
+    assert "QuickGELU" in activations
+    assert "GELU" not in activations
+    assert plain.fingerprint != quick.fingerprint
+    assert not np.allclose(plain.text.encode(["walking"]).global_, quick.text.encode(["walking"]).global_, atol=1e-4)
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "ViT-B-32-quickgelu", tags)
+    with pytest.raises(ModelError, match=r"not trained with QuickGELU: use ViT-B-32$"):
+        OpenClip("ViT-B-32-quickgelu", "plain")
+
+
 class Bomb:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (print, ("this must not run",))
