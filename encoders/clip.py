@@ -91,15 +91,15 @@ class TextEncoder:
 
     @torch.inference_mode()
     def encode(self, batch: Sequence[str], mask: Bool | None = None, *, raw: bool = False) -> Embeddings:
-        """B sentences → global_ (B, D). Raises UsageError where the batch is one string or empty."""
-        if isinstance(batch, str) or not len(batch):
-            raise UsageError("encode_text takes a list of sentences, with at least one")
+        """B sentences → global_ (B, D). Raises UsageError where the batch is not a list of them."""
+        if isinstance(batch, str) or not all(isinstance(sentence, str) for sentence in batch):
+            raise UsageError("encode_text needs a list of sentences")
         clip = self._clip
         parts = [
-            clip.model.encode_text(clip.tokenizer(list(batch[i : i + TEXTS_PER_PASS])).to(clip.device))  # type: ignore[operator]
-            for i in range(0, len(batch), TEXTS_PER_PASS)
+            clip.model.encode_text(clip.tokenizer(list(batch[i : i + TEXTS_PER_PASS]) or [""]).to(clip.device))  # type: ignore[operator]
+            for i in range(0, max(1, len(batch)), TEXTS_PER_PASS)
         ]
-        return Embeddings(global_=_vectors(torch.cat(parts), raw))
+        return Embeddings(global_=_vectors(torch.cat(parts)[: len(batch)], raw))
 
 
 class VideoEncoder:

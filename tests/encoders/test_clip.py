@@ -116,6 +116,7 @@ def test_text_is_open_clips_own_text_features(tiny: OpenClip) -> None:
     np.testing.assert_allclose(tiny.text.encode(sentences).global_, expected, atol=1e-5)
     with pytest.raises(UsageError):
         tiny.text.encode("a person is jumping")
+    assert tiny.text.encode([]).global_.shape == (0, 24)
 
 
 def test_missing_frames_are_left_out(tiny: OpenClip) -> None:
