@@ -1,0 +1,75 @@
+"""What every reader gives, and how a recording gets its name."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from motionseek.errors import DamagedFile
+from motionseek.types import Recording
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """One recording that was found, not read yet."""
+
+    path: str
+    """A file or folder; "file#part" where one file holds many recordings."""
+    format: str
+    """A key of READERS, "" where no reader knows it."""
+    problem: str = ""
+    """Why it cannot be read, where that is already known: `read` raises it, so that it is counted as failed."""
+
+    def __str__(self) -> str:
+        return self.path
+
+
+def _itself(path: Path) -> list[str]:
+    return [str(path)]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One format."""
+
+    name: str
+    matches: Callable[[Path], bool]
+    """Whether a file or folder looks like this format, from its name and at most its first bytes; raises nothing."""
+    read: Callable[[str], Recording]
+    """Source path → recording. Raises MediaError, UsageError."""
+    content_id: Callable[[str], str]
+    """Source path → recording_id, without decoding. Raises DamagedFile."""
+    expand: Callable[[Path], list[str]] = _itself
+    """The source paths that a file or folder holds. Raises DamagedFile."""
+
+
+def file_id(path: str | Path) -> str:
+    """sha256 of a file's bytes. Raises DamagedFile."""
+    try:
+        stat = os.stat(path)
+        return _file_id(str(path), stat.st_mtime_ns, stat.st_size)
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be read: {error.strerror}") from error
+
+
+@lru_cache(maxsize=4096)
+def _file_id(path: str, mtime_ns: int, size: int) -> str:
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def joint_id(named: Iterable[tuple[str, str]]) -> str:
+    """sha256 of several (name, sha256): the identity of what consists of several files."""
+    digest = hashlib.sha256()
+    for name, content in named:
+        digest.update(f"{len(name)}:{name}={content}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,114 @@
+"""From what a user names to recordings: which reader takes what, found without decoding."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from motionseek.errors import DamagedFile, MediaError, UnknownFormat, UsageError
+from motionseek.indexer.readers.base import Reader, Source
+from motionseek.indexer.readers.gopro import GOPRO
+from motionseek.indexer.readers.manifest import MANIFEST
+from motionseek.indexer.readers.media import IMU, VIDEO
+from motionseek.indexer.readers.utd_mhad import UTD_MHAD
+from motionseek.types import Recording
+
+READERS: Mapping[str, Reader] = {reader.name: reader for reader in (MANIFEST, UTD_MHAD, GOPRO, VIDEO, IMU)}
+"""In the order in which `auto` asks them: the particular before the general."""
+
+AUTO = "auto"
+
+
+def discover(sources: Sequence[str | Path], *, format: str = AUTO) -> list[Source]:
+    """The recordings in files and folders, in a fixed order, each once.
+
+    Folders are walked; one with a recording.json is one recording and is not walked into. Hidden files, and files in
+    folders that no reader knows, are passed over. What is known to be unreadable (a folder without permission, a named
+    file that no reader knows) comes back as a Source with its `problem`, so that one bad file does not stop the rest.
+    Raises UsageError where a source does not exist or `format` is unknown.
+    """
+    if isinstance(sources, str | Path):
+        raise UsageError("sources must be a list of paths")
+    readers = _readers(format)
+    found: dict[tuple[str, str], Source] = {}
+    for given in sources:
+        for source in _named(str(given), readers):
+            found.setdefault((source.path, source.format), source)
+    return list(found.values())
+
+
+def read(source: Source | str | Path, *, format: str = AUTO) -> Recording:
+    """One recording. Raises MediaError where it cannot be read, UsageError where the path names no single recording."""
+    source = _single(source, format)
+    return READERS[source.format].read(source.path)
+
+
+def content_id(source: Source | str | Path, *, format: str = AUTO) -> str:
+    """The recording_id that `read` would give, from the bytes alone. Raises MediaError, UsageError."""
+    source = _single(source, format)
+    return READERS[source.format].content_id(source.path)
+
+
+def _single(source: Source | str | Path, format: str) -> Source:
+    if not isinstance(source, Source):
+        found = list(_named(str(source), _readers(format)))
+        if len(found) != 1:
+            raise UsageError(f"{source} holds {len(found)} recordings: name one of them")
+        source = found[0]
+    if source.problem:
+        raise (DamagedFile if source.format else UnknownFormat)(source.path, source.problem)
+    return source
+
+
+def _readers(format: str) -> list[Reader]:
+    if format != AUTO and format not in READERS:
+        raise UsageError(f"format {format!r} is not known; use one of: {AUTO}, {', '.join(READERS)}")
+    return list(READERS.values()) if format == AUTO else [READERS[format]]
+
+
+def _named(given: str, readers: list[Reader]) -> Iterator[Source]:
+    """The sources of one argument: a file, "file#part", or a folder."""
+    path = Path(os.path.abspath(given))
+    if not os.path.lexists(path):
+        file, hash_, part = str(path).rpartition("#")
+        reader = next((r for r in readers if hash_ and r.matches(Path(file))), None)
+        if reader is None or f"{file}#{part}" not in (s.path for s in _expanded(Path(file), reader)):
+            raise UsageError(f"{given} does not exist")
+        yield Source(f"{file}#{part}", reader.name)
+    elif path.is_dir() and not any(reader.matches(path) for reader in readers):
+        yield from _walked(path, readers, frozenset())
+    else:
+        reader = next((r for r in readers if r.matches(path)), None)
+        if reader is None and len(readers) == 1 and path.is_file():
+            reader = readers[0]  # the user says what it is
+        if reader is None:
+            yield Source(str(path), "", "no reader knows this file; readers: " + ", ".join(r.name for r in readers))
+        else:
+            yield from _expanded(path, reader)
+
+
+def _walked(folder: Path, readers: list[Reader], above: frozenset[tuple[int, int]]) -> Iterator[Source]:
+    """Everything under `folder`, sorted. `above`: the folders on the way here, to leave the loops that links make."""
+    try:
+        stat = folder.stat()
+        names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+    except OSError as error:
+        yield Source(str(folder), "", f"the folder cannot be read: {error.strerror}")
+        return
+    identity = (stat.st_dev, stat.st_ino)
+    if identity in above:
+        return
+    for path in (folder / name for name in names):
+        reader = next((r for r in readers if r.matches(path)), None)
+        if reader is not None:
+            yield from _expanded(path, reader)
+        elif path.is_dir():
+            yield from _walked(path, readers, above | {identity})
+
+
+def _expanded(path: Path, reader: Reader) -> list[Source]:
+    try:
+        return [Source(name, reader.name) for name in reader.expand(path)]
+    except MediaError as error:
+        return [Source(str(path), reader.name, error.reason)]

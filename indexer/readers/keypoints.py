@@ -1,0 +1,182 @@
+"""Body pose tracks from keypoint files: our JSON, COCO results, or npy. All of them in COCO-17 order, in pixels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motionseek.errors import DamagedFile, UnknownFormat, UsageError
+from motionseek.types import Float64, PoseTrack
+
+JOINTS = 17
+
+
+def read_poses(
+    path: str | Path,
+    *,
+    image_size: tuple[int, int] | None = None,
+    rate_hz: float | None = None,
+    frame_times_s: Float64 | None = None,
+    start_s: float = 0.0,
+    person: str = "",
+) -> tuple[tuple[PoseTrack, ...], tuple[str, ...]]:
+    """One track for every person in the file, and what had to be left out.
+
+    Three layouts:
+    - JSON `{"image_size": [w, h], "frames": [{"t_s": 0.0, "persons": [{"id": "0", "keypoints": [[x, y, c] * 17]}]}]}`
+    - JSON, COCO results: `[{"image_id": frame number from 0, "keypoints": [x, y, c, …], "score": …, "track_id": …}]`;
+      without `track_id` the best score of a frame is taken as the one person
+    - npy of shape (N, 17, 3) or (N, 17, 2), one row a frame
+
+    Frame numbers become seconds by `rate_hz`, else `frame_times_s` of the video; `start_s` is the time of frame 0.
+    `person` names the only person in the file, or picks one of several. A joint with confidence 0 is unseen: NaN.
+    Raises DamagedFile, UnknownFormat, UsageError, naming the file.
+    """
+    path = Path(path)
+    if rate_hz is not None and not 0 < rate_hz < np.inf:
+        raise UsageError(f"{path}: rate_hz must be positive, not {rate_hz}")
+    problems: list[str] = []
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        frame, key, xyc = _npy(path)
+        t_s = _times_of(path, frame, rate_hz, frame_times_s, start_s)
+    elif suffix == ".json":
+        held = load_json(path)
+        if isinstance(held, dict):
+            t_s, key, xyc = _timed(path, held)
+            image_size = image_size or _size(path, held.get("image_size"))
+        elif isinstance(held, list):
+            frame, key, xyc = _coco(path, held)
+            t_s = _times_of(path, frame, rate_hz, frame_times_s, start_s)
+        else:
+            raise DamagedFile(path, 'is neither {"frames": …} nor a list of COCO results')
+    else:
+        raise UnknownFormat(path, f"a keypoint file is .json or .npy, not {suffix or 'without suffix'!r}")
+    if image_size is None:
+        raise DamagedFile(path, 'the size of the picture is not known: give "image_size": [width, height]')
+    finite = np.isfinite(t_s)
+    if not finite.all():
+        problems.append(f"{path.name}: {int((~finite).sum())} poses without a time were dropped")
+        t_s, key, xyc = t_s[finite], key[finite], xyc[finite]
+    people = sorted(set(key.tolist()))
+    if not people:
+        raise DamagedFile(path, "holds no pose")
+    if person and len(people) > 1:
+        if person not in people:
+            raise DamagedFile(path, f"holds no person {person!r}; it has {', '.join(people)}")
+        people = [person]
+    tracks = [_track(path, t_s[key == p], xyc[key == p], image_size, person or p, problems) for p in people]
+    return tuple(tracks), tuple(problems)
+
+
+def load_json(path: Path) -> Any:
+    """The parsed file. Raises DamagedFile."""
+    try:
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(path, f"is not JSON: {error}") from error
+
+
+def _track(
+    path: Path, t_s: Float64, xyc: Float64, image_size: tuple[int, int], person: str, problems: list[str]
+) -> PoseTrack:
+    order = np.argsort(t_s, kind="stable")
+    t_s, xyc = t_s[order], xyc[order]
+    later = np.diff(t_s, prepend=-np.inf) > 0
+    if not later.all():
+        problems.append(f"{path.name}: {int((~later).sum())} poses of person {person} at a repeated time were dropped")
+    xy, confidence = xyc[later, :, :2], np.nan_to_num(np.clip(xyc[later, :, 2], 0, 1))
+    unseen = (confidence <= 0) | ~np.isfinite(xy).all(axis=2)
+    xy, confidence = np.where(unseen[..., None], np.nan, xy), np.where(unseen, 0, confidence)
+    return PoseTrack(t_s[later], xy.astype(np.float32), confidence.astype(np.float32), image_size, person)
+
+
+def _npy(path: Path) -> tuple[Float64, Any, Float64]:
+    """Frame numbers (N,), persons (N,), (N, 17, 3)."""
+    try:
+        with path.open("rb") as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise DamagedFile(path, "is not an npy file")
+        values = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be read: {error.strerror}") from error
+    except (ValueError, EOFError) as error:
+        raise DamagedFile(path, f"is not an npy file of numbers: {error}") from error
+    if values.ndim != 3 or values.shape[1] != JOINTS or values.shape[2] not in (2, 3) or values.dtype.kind not in "fiu":
+        raise DamagedFile(
+            path, f"must hold numbers of shape (N, 17, 3) or (N, 17, 2), not {values.dtype} {values.shape}"
+        )
+    xyc = np.ones((len(values), JOINTS, 3))
+    xyc[..., : values.shape[2]] = values
+    return np.arange(len(values), dtype=np.float64), np.full(len(values), "0"), xyc
+
+
+def _timed(path: Path, held: dict[str, Any]) -> tuple[Float64, Any, Float64]:
+    """Seconds (N,), persons (N,), (N, 17, 3)."""
+    rows = []
+    try:
+        for frame in held["frames"]:
+            rows += [(float(frame["t_s"]), str(p.get("id", "0")), _points(p["keypoints"])) for p in frame["persons"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedFile(path, f"frame {len(rows)} is not as it must be: {_said(error)}") from error
+    return _columns(rows)
+
+
+def _coco(path: Path, held: list[Any]) -> tuple[Float64, Any, Float64]:
+    """Frame numbers (N,), persons (N,), (N, 17, 3)."""
+    best: dict[tuple[float, str], tuple[float, list[list[float]]]] = {}
+    try:
+        for result in held:
+            key = (float(result["image_id"]), str(result.get("track_id", "0")))
+            score = float(result.get("score", 1.0))
+            if key not in best or score > best[key][0]:
+                best[key] = (score, _points(result["keypoints"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedFile(path, f"result {len(best)} is not as it must be: {_said(error)}") from error
+    return _columns([(frame, person, points) for (frame, person), (_, points) in best.items()])
+
+
+def _columns(rows: list[tuple[float, str, list[list[float]]]]) -> tuple[Float64, Any, Float64]:
+    xyc = np.array([row[2] for row in rows], dtype=np.float64).reshape(len(rows), JOINTS, 3)
+    return np.array([row[0] for row in rows], dtype=np.float64), np.array([row[1] for row in rows], dtype=object), xyc
+
+
+def _points(keypoints: Any) -> list[list[float]]:
+    """17 of [x, y, c], flat or nested, null where unseen."""
+    flat = [v for point in keypoints for v in (point if isinstance(point, list) else [point])]
+    if len(flat) != JOINTS * 3:
+        raise ValueError(f"{len(flat)} numbers in keypoints where 17 times x, y, confidence are expected")
+    numbers = [float("nan") if v is None else float(v) for v in flat]
+    return [numbers[i : i + 3] for i in range(0, len(numbers), 3)]
+
+
+def _times_of(
+    path: Path, frame: Float64, rate_hz: float | None, frame_times_s: Float64 | None, start_s: float
+) -> Float64:
+    if rate_hz is not None:
+        return start_s + frame / rate_hz
+    if frame_times_s is None:
+        raise DamagedFile(path, 'the time of its frames is not known: give "rate_hz", or the video they were found in')
+    number = frame.astype(np.int64)
+    if len(number) and (number.min() < 0 or number.max() >= len(frame_times_s)):
+        raise DamagedFile(path, f"has frame {number.max()} where the video has {len(frame_times_s)}; give its rate_hz")
+    return start_s + frame_times_s[number] - frame_times_s[0]
+
+
+def _size(path: Path, value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    try:
+        width, height = (int(v) for v in value)
+    except (TypeError, ValueError) as error:
+        raise DamagedFile(path, f"image_size must be [width, height], not {value!r:.80}") from error
+    return width, height
+
+
+def _said(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
