@@ -160,7 +160,8 @@ def build_index(store: Store, space: str, level: Level, *, write: bool = True) -
         index: Any = faiss.IndexFlatIP(width)
         index.add(matrix)
         kind: Literal["exact", "ivf"] = "exact"
-        recall, parameters = 1.0, {}
+        recall: float = 1.0
+        parameters: dict[str, Any] = {}
     else:
         kind = "ivf"
         index, recall, parameters = _ivf(faiss, matrix, windows)
@@ -314,10 +315,10 @@ def _save(folder: Path, ann: AnnIndex, built_from: dict[str, Any]) -> None:
         "sha256": sha256,
         "windows_sha256": windows_sha256,
     }
-    _replace(card_path, lambda path: path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8") and None)
+    _replace(card_path, lambda path: path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8"))
 
 
-def _replace(path: Path, write: Callable[[Path], None]) -> str:
+def _replace(path: Path, write: Callable[[Path], object]) -> str:
     """Write beside `path`, bring it to the disk, then rename: whoever reads sees the old file or the new one whole."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:

@@ -95,13 +95,13 @@ def _stream_rows(space: str, windows: Windows, grid: Grid, encoder: StreamEncode
     for at in _passes(len(windows), WINDOWS_PER_PASS * 8):
         index = first[at, None] + np.arange(n)
         seen = np.ascontiguousarray(mask[:, index].swapaxes(0, 1))
-        there = seen.any(axis=(1, 2))
+        there: Bool = np.any(seen, axis=(1, 2))
         if not there.any():
             continue
         seen = seen[there]
         view = np.ascontiguousarray(token[:, index[there]].swapaxes(0, 1)) * seen[..., None]
         pooled = encoder.pool(view, seen)
-        present = seen.any(axis=2)
+        present: Bool = np.any(seen, axis=2)
         yield from _vector_rows(space, ids[at][there], pooled, present, windows.modality, encoder.fingerprint)
         if "token" in encoder.levels:
             projected = Embeddings(global_=encoder.project(view, seen))
@@ -120,9 +120,9 @@ def _window_rows(space: str, windows: Windows, grid: Grid, encoder: Encoder) -> 
         seen = np.ascontiguousarray(mask[:, index].swapaxes(0, 1))
         batch = np.ascontiguousarray(x[:, :, index].transpose(2, 0, 1, 3))
         found = encoder.encode(batch, seen)
-        there = seen.any(axis=(1, 2))
+        there: Bool = np.any(seen, axis=(1, 2))
         yield from _vector_rows(
-            space, ids[at], found, seen.any(axis=2), windows.modality, encoder.fingerprint, keep=there
+            space, ids[at], found, np.any(seen, axis=2), windows.modality, encoder.fingerprint, keep=there
         )
         if found.token is not None and "token" in encoder.levels:
             tokens.append(found)

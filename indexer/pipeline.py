@@ -31,10 +31,16 @@ log = logging.getLogger(__name__)
 class ModelLike(Protocol):
     """What `index` needs of a model; `load_model` gives one, and any object that has these will do."""
 
-    fingerprint: str
-    card: Mapping[str, Any]
-    encoders: Mapping[Any, Encoder]
-    """(space, modality) → Encoder."""
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def card(self) -> Mapping[str, Any]: ...
+
+    @property
+    def encoders(self) -> Mapping[Any, Encoder]:
+        """(space, modality) → Encoder."""
+        ...
 
 
 @dataclass(frozen=True)

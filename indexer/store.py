@@ -95,7 +95,7 @@ class Store:
         return store
 
     def _check_format(self) -> None:
-        found = (self._need("recordings").schema.metadata or {}).get(FORMAT_KEY, b"?").decode()
+        found = (self.need("recordings").schema.metadata or {}).get(FORMAT_KEY, b"?").decode()
         if found != str(FORMAT):
             raise ArchiveError(
                 f"{self.root} has archive format {found}; this version of motionseek reads format {FORMAT}: "
@@ -120,7 +120,8 @@ class Store:
                 self._tables[name] = self._db.create_table(name, schema=create, exist_ok=True)
         return self._tables.get(name)
 
-    def _need(self, name: str) -> Any:
+    def need(self, name: str) -> Any:
+        """The LanceDB table. Raises ArchiveError where it is not there."""
         table = self.table(name)
         if table is None:
             raise ArchiveError(

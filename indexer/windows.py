@@ -126,7 +126,8 @@ def coverage(t_s: Float64, start_s: Float64, end_s: Float64, *, max_gap_s: float
     nodes_s = np.stack([t_s, t_s + held_s], axis=1).reshape(-1)
     total_s = np.cumsum(np.stack([np.zeros(len(t_s)), held_s], axis=1).reshape(-1))
     covered_s = np.interp(end_s, nodes_s, total_s) - np.interp(start_s, nodes_s, total_s)
-    return np.clip(np.round(covered_s / (end_s - start_s), 6), 0, 1)
+    share: Float64 = np.clip(np.round(covered_s / (end_s - start_s), 6), 0, 1)
+    return share
 
 
 def captions(narrations: Sequence[Narration], start_s: Float64, end_s: Float64) -> tuple[str, ...]:
@@ -180,7 +181,7 @@ def of_pose(recording: Recording, track: PoseTrack, *, window_s: float, stride_s
     tick, start_s, end_s = _spans(
         _span(recording, track.start_s, track.end_s + min(step_s, TICK_S)), window_s, stride_s
     )
-    seen = np.isfinite(track.xy_px).all(axis=2)
+    seen: Bool = np.all(np.isfinite(track.xy_px), axis=2)
     share = np.stack(
         [coverage(track.t_s[seen[:, j].all(axis=1)], start_s, end_s, max_gap_s=0.25) for j in _SHOWN_BY], axis=1
     )
@@ -214,8 +215,8 @@ def _span(recording: Recording, start_s: float, end_s: float) -> Span:
 
 def _spans(span: Span, window_s: float, stride_s: float) -> tuple[Int64, Float64, Float64]:
     tick = grid(span.duration_s, window_s=window_s, stride_s=stride_s)
-    start_s = span.start_s + tick * TICK_S
-    end_s = start_s + window_s
+    start_s = np.asarray(span.start_s + tick * TICK_S, np.float64)
+    end_s = np.asarray(start_s + window_s, np.float64)
     if int(np.floor(span.duration_s / TICK_S + 0.1)) * TICK_S < window_s - 1e-6:
         end_s = np.array([span.end_s])
     return tick, start_s, end_s
@@ -232,4 +233,5 @@ def _seen(
 ) -> Windows:
     told = captions(recording.narrations, start_s, end_s)
     all_ = Windows(recording.recording_id, modality, person, tick, start_s, end_s, share, told)
-    return all_.take(all_.there.any(axis=1))
+    seen: Bool = np.any(all_.there, axis=1)
+    return all_.take(seen)

@@ -67,7 +67,7 @@ class Writer:
     def _merge(self, name: str, rows: pa.Table) -> None:
         key = rows.schema.names[0]
         rows = _last_of_each(rows, key)
-        table = self.store.table(name, create=rows.schema)
+        table: Any = self.store.table(name, create=rows.schema)
         table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(rows)
 
     def put_models(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -81,11 +81,11 @@ class Writer:
         writer."""
         ids = list(recording_ids)
         if ids:
-            self.store.table("recordings").update(where=one_of("recording_id", ids), values={"status": "removed"})
+            self.store.need("recordings").update(where=one_of("recording_id", ids), values={"status": "removed"})
             self._finish_removals()
 
     def _finish_removals(self) -> None:
-        removed = self.store.table("recordings").search().where("status = 'removed'").select(["recording_id"])
+        removed = self.store.need("recordings").search().where("status = 'removed'").select(["recording_id"])
         ids = removed.to_arrow()["recording_id"].to_pylist()
         if not ids:
             return
@@ -95,7 +95,7 @@ class Writer:
             for name in self.store.table_names():
                 if name.endswith(("_global", "_local", "_projected")):
                     for first in range(0, len(window_ids), 2000):
-                        self.store.table(name).delete(one_of("window_id", window_ids[first : first + 2000]))
+                        self.store.need(name).delete(one_of("window_id", window_ids[first : first + 2000]))
         tokens = [n for n in self.store.table_names() if n.endswith("_token")]
         for name in [*tokens, "windows", "recordings"]:
             if (table := self.store.table(name)) is not None:
@@ -106,7 +106,7 @@ class Writer:
         self.flush()
         done = []
         for name in self.store.table_names():
-            table = self.store.table(name)
+            table = self.store.need(name)
             if table.stats()["fragment_stats"]["num_fragments"] > max_fragments:
                 table.optimize()
                 done.append(name)
