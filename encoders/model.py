@@ -183,9 +183,10 @@ def _fingerprint(card: Mapping[str, Any], weight_file: Path) -> str:
 
 
 def _load_open_clip(spec: str, device: str | None) -> Model:
-    from motionseek.encoders.clip import OpenClip
+    from motionseek.encoders.clip import HUB, LOCAL, OpenClip
 
-    _, name, *rest = spec.split(":", 2)
-    clip = OpenClip(name, rest[0] if rest else None, device=device)
+    source = spec.removeprefix("open_clip:")
+    name, _, weights = (source, "", "") if source.startswith((LOCAL, HUB)) else source.partition(":")
+    clip = OpenClip(name, weights or None, device=device)
     card = {"name": spec, "description": f"open_clip {name}", "licence": "that of its weights"}
     return Model(spec, card, clip.fingerprint, clip.encoders)

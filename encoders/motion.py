@@ -124,7 +124,8 @@ class MotionEncoder(nn.Module):
         b, p, c, length = x.shape
         part = parts.repeat(b)
         features = self.trunk(x.reshape(b * p, c, length), part, hop)
-        return self.token(features.transpose(1, 2)).reshape(b, p, -1, self.config.token_dim)
+        tokens: Tensor = self.token(features.transpose(1, 2))
+        return tokens.reshape(b, p, -1, self.config.token_dim)
 
     def pool(self, token: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Unit tokens (B, 6, T, D) and mask (B, 6, T) → local (B, 6, local_dim), global (B, global_dim)."""
@@ -193,7 +194,8 @@ class ActionEncoder(nn.Module):
         hidden = self.part(torch.cat([mean, spread, top], dim=1)).reshape(b, p, -1)
         score = self.weigh(hidden).squeeze(-1).masked_fill(~there.reshape(b, p, -1).any(2), -1e4)
         fused = (hidden * score.softmax(1)[..., None]).sum(1)
-        return self.out(fused) * mask.flatten(1).any(1, keepdim=True).to(x.dtype)
+        out: Tensor = self.out(fused)
+        return out * mask.flatten(1).any(1, keepdim=True).to(x.dtype)
 
 
 def token_mask(mask: Tensor, hop: int = TOKEN_SAMPLES) -> Tensor:

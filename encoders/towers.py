@@ -74,7 +74,7 @@ class ActionTower(_Tower):
         x, there = _batch(batch, mask, config.parts, config.channels, self.modality)
         out = [
             self.net(a.to(self.device), b.to(self.device))
-            for a, b in zip(x.split(_WINDOWS_PER_PASS), there.split(_WINDOWS_PER_PASS), strict=True)
+            for a, b in zip(torch.split(x, _WINDOWS_PER_PASS), torch.split(there, _WINDOWS_PER_PASS), strict=True)
         ]
         return Embeddings(global_=_vectors(torch.cat(out), raw), mask=there.any(2).numpy())
 
@@ -108,7 +108,7 @@ class MotionTower(_Tower):
             return self.net.tokens(x.to(self.device), hop).cpu()
         if len(x) > 1:
             rows = max(1, _PASS_SAMPLES // length)
-            return torch.cat([self._tokens(piece, hop) for piece in x.split(rows)])
+            return torch.cat([self._tokens(piece, hop) for piece in torch.split(x, rows)])
         per_token = TOKEN_SAMPLES // hop
         margin = _MARGIN_TOKENS * TOKEN_SAMPLES
         pieces = []
@@ -125,7 +125,7 @@ class MotionTower(_Tower):
         local, global_ = self.net.pool(
             torch.from_numpy(token).to(self.device), torch.from_numpy(np.ascontiguousarray(mask)).to(self.device)
         )
-        return Embeddings(global_=_vectors(global_, raw), local=_vectors(local, raw), mask=mask.any(2))
+        return Embeddings(global_=_vectors(global_, raw), local=_vectors(local, raw), mask=np.asarray(mask.any(2)))
 
     @torch.inference_mode()
     def project(self, token: Float32, mask: Bool) -> Float32:
@@ -150,7 +150,7 @@ class StackTower(_Tower):
         seen = there.any(2)
         rows = seen.flatten().nonzero().squeeze(1)
         vectors: list[Tensor] = []
-        for piece in rows.split(_WINDOWS_PER_PASS):
+        for piece in torch.split(rows, _WINDOWS_PER_PASS):
             sensors, samples = x.flatten(0, 1)[piece], there.flatten(0, 1)[piece]
             vectors.append(F.normalize(self.net(sensors.to(self.device), samples.to(self.device)).cpu(), dim=-1))
         width = self.net.config.width

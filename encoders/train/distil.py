@@ -98,7 +98,7 @@ def distil(
     # Words are most of the corpus, sentences most of the use: half of each batch is sentences.
     is_word = np.array([" " not in t for t in texts])
     groups = [kept[~is_word[kept]], kept[is_word[kept]]]
-    optimiser = torch.optim.AdamW(tower.parameters(), lr=lr, weight_decay=0.01, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(tower.parameters(), lr=lr, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     started, step = time.monotonic(), 0
     while (done := (time.monotonic() - started) / (60 * minutes)) < 1:
         for group in optimiser.param_groups:
@@ -113,7 +113,7 @@ def distil(
         loss = 4 * (1 - (out * target[rows]).sum(-1)).mean()
         loss = loss + 10 * (out @ out.T - target[rows] @ target[rows].T).pow(2).mean()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
         optimiser.step()
         step += 1

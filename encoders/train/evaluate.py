@@ -74,7 +74,7 @@ def action_report(
 def motion_report(
     corpus: Corpus, clips: Int, nets: tuple[MotionEncoder, MotionEncoder], *, pool: int = 256
 ) -> dict[str, object]:
-    """IMU → pose R@1 and R@5 in a pool of windows of held-out clips, by tokens, projection, local and global vectors."""
+    """IMU → pose R@1 and R@5 among windows of held-out clips, by tokens, projection, local and global vectors."""
     rng = np.random.default_rng(1)
     long = clips[corpus.length[clips] >= 150]
     chosen = rng.choice(long, min(pool, len(long)), replace=False)

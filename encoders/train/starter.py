@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ class StarterRecipe:
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise UsageError(f"{path}: unknown key {sorted(unknown)[0]!r}; known: {[f.name for f in fields(cls)]}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return cls(**cast(Any, {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}))
 
 
 def _jobs(recipe: StarterRecipe, data: Path) -> Iterator[tuple[Motion, float]]:
@@ -98,7 +99,8 @@ def _cached_corpus(recipe: StarterRecipe, data: Path, work: Path, say: Say) -> C
     key = json.dumps([recipe.bandai, recipe.held_out_style, recipe.speeds, recipe.procedural, recipe.seed])
     done = work / "corpus.json"
     if done.is_file() and (held := json.loads(done.read_text()))["key"] == key:
-        return Corpus(*(np.load(work / f"{n}.npy", mmap_mode="r") for n in names), tuple(held["labels"]))
+        arrays = {n: np.load(work / f"{n}.npy", mmap_mode="r") for n in names}
+        return Corpus(**arrays, labels=tuple(held["labels"]))
     say("simulating sensors and keypoints …")
     corpus = build_corpus(_jobs(recipe, data), seed=recipe.seed)
     for name in names:
@@ -168,8 +170,8 @@ CARD = {
     "description": "Small encoders for wearable IMU, body pose and text, so that everything works with no download.",
     "licence": "CC BY-NC 4.0: trained on the Bandai-Namco Research Motiondataset; not for commercial use.",
     "data": [
-        "Bandai-Namco Research Motiondataset 1 and 2, CC BY-NC 4.0, © 2022 Bandai Namco Research Inc. (Kobayashi et al. "
-        "2023): body motion, from which sensors and keypoints were simulated.",
+        "Bandai-Namco Research Motiondataset 1 and 2, CC BY-NC 4.0, © 2022 Bandai Namco Research Inc. (Kobayashi et "
+        "al. 2023): body motion, from which sensors and keypoints were simulated.",
         "Procedural motion of this package (jumping, stairs, sitting, standing …): simulated too.",
         "KIT Motion-Language captions (Plappert et al. 2016) and generated sentences, read by all-MiniLM-L6-v2, whose "
         "vectors the text tower was taught.",
