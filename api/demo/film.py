@@ -78,7 +78,8 @@ class _Ground:
         reach = np.where(below, reach, 0.0)
         at_m = np.array(camera.position_m)[[0, 2]] + reach[..., None] * rays[..., [0, 2]]
         # One pixel's width on the ground decides how soft a line is drawn, and how faint where lines crowd.
-        pixel_m = np.maximum(*(np.abs(np.stack(np.gradient(at_m[..., k]))).sum(0) for k in (0, 1))) + 1e-4
+        down_m, across_m = np.gradient(at_m, axis=(0, 1))
+        pixel_m = (np.abs(down_m) + np.abs(across_m)).max(axis=-1) + 1e-4
         fade = np.where(below, np.clip(1.2 - 4 * pixel_m / _TILE_M, 0, 1), 0.0)
         self.plain = (_SKY + (_GROUND - _SKY) * fade[..., None]).astype(np.float32)
         # Everything that changes lies below the first row with any ground in it.

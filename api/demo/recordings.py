@@ -59,8 +59,8 @@ def load_clips() -> list[Clip]:
     clips = []
     for entry in tomllib.loads((SAMPLES / "clips.toml").read_text(encoding="utf-8"))["clip"]:
         motion = motions[entry["motion"]]
-        says = entry["says"]
-        spans = [[0.0, motion.duration_s, says]] if isinstance(says, str) else says
+        says: str | list[tuple[float, float, str]] = entry["says"]
+        spans = [(0.0, motion.duration_s, says)] if isinstance(says, str) else says
         narrations = tuple(Narration(start, min(end, motion.duration_s), text) for start, end, text in spans)
         clips.append(Clip(entry["name"], motion, tuple(entry["labels"]), narrations, entry["azimuth_deg"]))
     return clips

@@ -59,6 +59,6 @@ def read_packed(path: str | Path) -> list[Motion]:
     for card, position, rotation in zip(cards, positions, rotations, strict=True):
         quaternion = np.cumsum(rotation, axis=0, dtype=np.int16) * _QUATERNION_UNIT
         turned = Rotation.from_quat(quaternion.reshape(-1, 4)).as_matrix().reshape(-1, len(JOINTS), 3, 3)
-        at_m = np.cumsum(position, axis=0, dtype=np.int32) * _POSITION_UNIT_M
+        at_m: Float64 = np.cumsum(position, axis=0, dtype=np.int32).astype(np.float64) * _POSITION_UNIT_M
         motions.append(Motion(card["name"], card["rate_hz"], at_m, turned, tuple(card["labels"]), card["source"]))
     return motions

@@ -47,7 +47,7 @@ def _worn(joint: str, segment: str, offset_m: tuple[float, float, float], out: F
 
 
 def _placements() -> dict[str, PlacementFrame]:
-    frames = {}
+    frames: dict[str, PlacementFrame] = {}
     for side, s in (("left", 1.0), ("right", -1.0)):
         outside = s * _X
         elbow, wrist, hip, knee, ankle = (f"{side}_{j}" for j in ("elbow", "wrist", "hip", "knee", "ankle"))
@@ -158,7 +158,8 @@ class NoiseModel:
         scale = 1 + rng.normal(size=6) * self.scale_error
         limit = np.repeat([self.acc_limit_mps2, self.gyro_limit_rps], 3)
         noisy = signals * scale + bias + rng.normal(size=signals.shape) * white
-        return np.clip(noisy, -limit, limit).astype(np.float32)
+        read: Float32 = np.clip(noisy, -limit, limit).astype(np.float32)
+        return read
 
 
 def virtual_imu(
