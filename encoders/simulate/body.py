@@ -88,19 +88,20 @@ class Body:
 
 
 def bend(
-    start: Float64, target: Float64, hinge: Float64, upper: float, lower: float, *, back: bool
+    start: Float64, target: Float64, hinge: Float64, upper: float, lower: float, *, back: bool, free: ArrayLike = 0.0
 ) -> tuple[Float64, ...]:
     """Analytic inverse kinematics of two segments.
 
     start, target, hinge: (N, 3); the hinge is where the joint axis (the segments' x) should point. `back` makes the
-    middle joint go backwards (elbow) instead of forwards (knee). A target near or out of reach is drawn in smoothly.
+    middle joint go backwards (elbow) instead of forwards (knee). A target near or out of reach is drawn in smoothly,
+    and early where `free` (N, 1) nears 1: a limb that swings is not flung straight.
     → middle joint (N, 3), end (N, 3), rotation of both segments (N, 3, 3) each
     """
     span = target - start
     distance = np.linalg.norm(span, axis=-1, keepdims=True)
     along = span / np.maximum(distance, 1e-9)
     full = upper + lower
-    soft, hard = 0.982 * full, 0.9995 * full
+    soft, hard = (0.982 - 0.09 * np.asarray(free)) * full, (0.9995 - 0.015 * np.asarray(free)) * full
     drawn = soft + (hard - soft) * -np.expm1(-np.maximum(distance - soft, 0.0) / (hard - soft))
     distance = np.maximum(np.where(distance > soft, drawn, distance), 1.05 * abs(upper - lower) + 0.05 * full)
     axis = hinge - (hinge * along).sum(-1, keepdims=True) * along
@@ -164,7 +165,7 @@ class Figure:
             self._hang(f"{side}_shoulder", "chest", (sign * body.shoulder_out, body.shoulder_up, 0))
 
     def move(self, root: Float64) -> None:
-        """Carry the posed trunk to `root` (N, 3); limbs must be posed afterwards."""
+        """Carry all that is posed so far until the pelvis is at `root` (N, 3)."""
         self.position = self.position + (root - self.position[:, joint("pelvis")])[:, None]
 
     def reorient(self, turn: Float64) -> None:
@@ -189,16 +190,24 @@ class Figure:
         rotation = attitude(yaw, pitch)
         return sole + apply(axis_turn(1, yaw), ahead) + apply(rotation, arm), rotation
 
-    def legs(self, sole: Float64, yaw: ArrayLike, pitch: ArrayLike = 0.0) -> None:
-        """Legs that put the feet where told. sole: (N, 2, 3)     yaw, pitch: (N, 2) or broadcast"""
+    def legs(self, sole: Float64, yaw: ArrayLike, pitch: ArrayLike = 0.0, free: ArrayLike = 0.0) -> None:
+        """Legs that put the feet where told. sole: (N, 2, 3)     yaw, pitch: (N, 2) or broadcast
+        free: (N, 2), 1 in mid-swing, where the foot may miss its path rather than straighten the knee"""
         ankle, foot = self.ankle(np.broadcast_to(sole, (self.n, 2, 3)), yaw, pitch)
         turn = axis_turn(1, np.broadcast_to(yaw, (self.n, 2)))
+        loose = np.broadcast_to(free, (self.n, 2))
         pelvis_x = self.rotation[:, joint("pelvis"), :, 0]
         for s, side in enumerate(SIDES):
             hip, knee, end = (joint(f"{side}_{name}") for name in ("hip", "knee", "ankle"))
             hinge = pelvis_x + turn[:, s, :, 0]
             middle, tip, thigh, shank = bend(
-                self.position[:, hip], ankle[:, s], hinge, self.body.thigh, self.body.shank, back=False
+                self.position[:, hip],
+                ankle[:, s],
+                hinge,
+                self.body.thigh,
+                self.body.shank,
+                back=False,
+                free=loose[:, s, None],
             )
             self.position[:, knee], self.position[:, end] = middle, tip
             self.rotation[:, hip], self.rotation[:, knee], self.rotation[:, end] = thigh, shank, foot[:, s]
@@ -278,16 +287,16 @@ class Figure:
                 )
 
     def headroom(
-        self, root: Float64, ankle: Float64, planted: Bool | None = None, *, straight: float = 0.988
+        self, root: Float64, ankle: Float64, planted: Bool | None = None, *, straight: ArrayLike = 0.988
     ) -> Float64:
         """How far (N,) the pelvis at `root` (N, 3) could rise until a leg to `ankle` (N, 2, 3) has the share `straight`
-        of its full length. The trunk must be posed, anywhere. planted: (N, 2), False where a leg is free."""
-        pelvis = self.rotation[:, joint("pelvis")]
+        (N, 2) of its full length. The trunk must be posed, anywhere. planted: (N, 2), False where a leg is free."""
+        pelvis, reach = self.rotation[:, joint("pelvis")], np.broadcast_to(straight, ankle.shape[:2]) * self.body.leg
         room = []
         for s, sign in enumerate(SIGN):
             hip = root + apply(pelvis, (sign * self.body.hip_out, -self.body.hip_up, 0))
             flat = ((ankle[:, s] - hip)[:, [0, 2]] ** 2).sum(-1)
-            height = np.sqrt(np.maximum((straight * self.body.leg) ** 2 - flat, 0.04))
+            height = np.sqrt(np.maximum(reach[:, s] ** 2 - flat, 0.04))
             gap = ankle[:, s, 1] + height - hip[:, 1]
             room.append(gap if planted is None else np.where(planted[:, s], gap, np.inf))
         return np.asarray(np.minimum(*room))

@@ -59,22 +59,22 @@ def walk(rng: Generator, duration_s: float) -> Motion:
     variant = "straight" if rng.random() < 0.7 else "curved"
     curvature = 0.0 if variant == "straight" else float(rng.choice([-1, 1]) / rng.uniform(1.2, 6.0))
     cadence = rng.uniform(1.4, 2.3)
-    step_m = min(0.39 * cadence * rng.normal(1, 0.09) * body.height / 1.72, 0.92 * body.leg)
+    step_m = min(0.39 * cadence * rng.normal(1, 0.09) * body.height / 1.72, 0.85 * body.leg)
     duty = 0.66 - 0.025 * cadence + rng.uniform(-0.01, 0.02)
     beat_s = beats(rng, duration_s, 1 / cadence, rng.uniform(0.01, 0.03))
     step = phase_of(fig.t, beat_s)
     stride = step / 2
 
-    off = rng.uniform(0.75, 1.1)
+    off = rng.uniform(0.9, 1.2)
     at = (0.0, 0.05, 0.1, 0.2, 0.32, 0.42, 0.54, duty + 0.02, duty + 0.14, duty + 0.25, 0.96)
-    pitch_at = (-0.3, -0.12, -0.01, 0.0, 0.01, 0.12, 0.5, off, 0.5 * off, -0.08, -0.33)
+    pitch_at = (-0.3, -0.12, -0.01, 0.0, 0.01, 0.15, 0.6, off, 0.5 * off, -0.08, -0.33)
     leg = stride[:, None] - LEG_OFFSET
     inside = np.mod(leg, 1.0)
     pitch = cycle(inside, at, pitch_at)
     swing = np.clip((inside - duty) / (1 - duty), 0, 1)
     moved = np.floor(leg) + glide(swing, 0.42)
     stride_m = 2 * step_m
-    arc = stride_m * (moved + duty / 2 + LEG_OFFSET) - 0.09 * stride_m
+    arc = stride_m * (moved + duty / 2 + LEG_OFFSET) - 0.08 * stride_m
     aside = np.array(SIGN) * rng.uniform(0.03, 0.07)
     sole = np.zeros((fig.n, 2, 3))
     sole[..., [0, 2]] = along(arc, aside, curvature)
@@ -102,10 +102,11 @@ def walk(rng: Generator, duration_s: float) -> Motion:
         chest=(1.7 * twist * np.cos(beat - 0.2), 0.6 * lean, -1.1 * list_ * np.cos(beat - TURN * 0.22)),
     )
     ankle, _ = fig.ankle(sole, yaw, pitch)
-    root[:, 1] = bob + np.min(fig.headroom(root + bob[:, None] * [0, 1, 0], ankle, inside < duty))
+    flexed = 0.988 - 0.03 * np.clip((inside - 0.48) / (duty - 0.48), 0, 1)
+    root[:, 1] = bob + np.min(fig.headroom(root + bob[:, None] * [0, 1, 0], ankle, inside < duty, straight=flexed))
     root[:, 1] += jolt(fig, beat_s, 0.0002, 0.0012, cadence / 1.8)
     fig.move(root)
-    fig.legs(sole, yaw, pitch)
+    fig.legs(sole, yaw, pitch, np.sin(np.pi * swing) ** 2)
     fast = (cadence - 1.4) / 0.9
     swing_arms(
         fig, stride, size=rng.uniform(0.12, 0.4) + 0.25 * fast, elbow=rng.uniform(0.15, 0.6), bias=0.05, pump=0.4
@@ -144,7 +145,7 @@ def _run(rng: Generator, duration_s: float, label: str) -> Motion:
     inside = np.mod(leg, 1.0)
     heel = rng.uniform(-0.25, 0.2)
     fold = rng.uniform(1.1, 1.6) if jogging else rng.uniform(1.4, 1.9)
-    at = (0.0, 0.06, 0.12, 0.18, duty - 0.06, duty, duty + 0.14, duty + 0.28, 0.8, 0.93)
+    at = (*(duty * np.array([0.0, 0.22, 0.42, 0.6, 0.82, 1.0])), duty + 0.14, duty + 0.28, 0.8, 0.93)
     pitch = cycle(inside, at, (heel, 0.02, 0.0, 0.03, 0.45, 0.85, fold, 0.8 * fold, 0.15, heel - 0.08))
     swing = np.clip((inside - duty) / (1 - duty), 0, 1)
     stride_m = 2 * step_m
@@ -154,7 +155,7 @@ def _run(rng: Generator, duration_s: float, label: str) -> Motion:
     sole[..., [0, 2]] = along(arc, aside, curvature)
     high = rng.uniform(0.08, 0.2) if jogging else rng.uniform(0.12, 0.25)
     high *= fig.body.height / 1.75
-    sole[..., 1] = high * cycle(swing, (0, 0.18, 0.4, 0.65, 0.85), (0.0, 0.6, 1.0, 0.6, 0.2)) * (swing > 0)
+    sole[..., 1] = high * np.sin(np.pi * swing**0.85) ** 2
     yaw = curvature * arc + np.array(SIGN) * rng.uniform(0.0, 0.15)
 
     beat = TURN * stride
@@ -172,7 +173,7 @@ def _run(rng: Generator, duration_s: float, label: str) -> Motion:
     bounce += np.min(fig.headroom(root + bounce[:, None] * [0, 1, 0], ankle, inside < duty)) - rng.uniform(0, 0.02)
     root[:, 1] = bounce + jolt(fig, beat_s, 0.0006, 0.0028, (cadence * step_m / 2.5) ** 0.5)
     fig.move(root)
-    fig.legs(sole, yaw, pitch)
+    fig.legs(sole, yaw, pitch, np.sin(np.pi * swing) ** 2)
     swing_arms(fig, stride, size=rng.uniform(0.3, 0.8), elbow=rng.uniform(1.1, 1.7), bias=-0.05, pump=0.15)
     return fig.motion(label)
 
@@ -241,7 +242,7 @@ def _stairs(rng: Generator, duration_s: float, *, up: bool) -> Motion:
     knock = (0.0002, 0.001) if up else (0.0006, 0.0028)
     root[:, 1] = climb + room + jolt(fig, beat_s, *knock, (cadence / 1.6) ** 1.5)
     fig.move(root)
-    fig.legs(sole, yaw, pitch)
+    fig.legs(sole, yaw, pitch, np.sin(np.pi * swing) ** 2)
     swing_arms(fig, stride, size=rng.uniform(0.05, 0.35), elbow=rng.uniform(0.2, 0.8), bias=0.1, pump=0.3)
     label = "climb stairs" if up else "descend stairs"
     if rng.random() < 0.3:

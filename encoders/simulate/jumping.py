@@ -246,7 +246,7 @@ def hop(rng: Generator, duration_s: float) -> Motion:
     spring_legs(fig, leaps, pitch, ground=ground, pelvis=pelvis, tuck_m=rng.uniform(0.0, 0.04))
     beat = TURN * (phase_of(fig.t, leaps.on_s) + rng.uniform(0, 0.3))
     pump = rng.uniform(0.0, 0.25) * np.cos(beat)
-    fig.leg(1 - side, rng.uniform(0.1, 0.9) - pump, rng.uniform(0.9, 1.7) + 0.5 * pump, abduction=0.05, ankle=0.3)
+    fig.leg(1 - side, rng.uniform(0.1, 0.9) - pump, rng.uniform(1.1, 1.7) + 0.5 * pump, abduction=0.05, ankle=0.3)
     lift, elbow = rng.uniform(0, 0.6), rng.uniform(0.3, 1.5)
     flap = rng.uniform(0, 0.3)
     for arm in (LEFT, RIGHT):

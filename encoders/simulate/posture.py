@@ -317,15 +317,18 @@ def fall(rng: Generator, duration_s: float) -> Motion:
     root = np.zeros((fig.n, 3)) - ankle
     floor = body.ankle_up + 0.03 * tip
     root[:, 1] += floor + jolt(fig, hit + 0.3 * stop, 0.001, 0.004)
-    root[:, 1] = np.maximum(root[:, 1], 0.1)
-    shift = root - fig.position[:, joint("pelvis")]
-    fig.position = fig.position + shift[:, None]
-    out = keyframes(x, [-0.7 * takes, 0.02], [0.0, 1.0])[:, None]
+    knee = fig.position[:, [joint("left_knee"), joint("right_knee")], 1].min(axis=1) + root[:, 1]
+    root[:, 1] += 0.02 * np.logaddexp(0, np.maximum(0.1 - root[:, 1], 0.06 - knee) / 0.02)
+    fig.move(root)
+    out = keyframes(x, [-0.8 * takes, 0.02], [0.0, 1.0])
     for side in (LEFT, RIGHT):
-        shoulder = fig.position[:, joint(("left_shoulder", "right_shoulder")[side])]
-        rest = shoulder + np.array([SIGN[side] * 0.08, -0.93 * body.arm, 0.05])
-        hands = shoulder[-1] * [1, 0, 1] + np.array([SIGN[side] * rng.uniform(0.1, 0.3), 0.04, rng.uniform(-0.1, 0.3)])
-        fig.reach(side, rest + (hands - rest) * out, swivel=1.0, of="world")
+        fig.arm(
+            side,
+            0.1 + rng.uniform(2.8, 3.0) * out,
+            0.3 + rng.uniform(0.2, 1.2) * out,
+            abduction=0.15 + rng.uniform(0.1, 0.7) * out,
+            inward=1.5 * out,
+        )
     return fig.motion("fall")
 
 
@@ -384,7 +387,7 @@ def pick_up(rng: Generator, duration_s: float) -> Motion:
 
 
 def _stoop(rng: Generator, duration_s: float, label: str) -> Motion:
-    """Down with a bent back, knees bent little or much, and up again; with the "left hand", the "right hand" or both."""
+    """Down with a bent back, knees bent little or much, and up again, with one hand or both."""
     fig = Figure(rng, duration_s)
     body = fig.body
     picking = label == "pick up"

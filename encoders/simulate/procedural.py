@@ -7,8 +7,11 @@ from types import MappingProxyType
 
 from numpy.random import Generator
 
-from motionseek.encoders.simulate import gait, jumping, posture
+from motionseek.encoders.simulate import gait, gestures, jumping, posture
+from motionseek.encoders.simulate.captions import CAPTIONS, caption_key
 from motionseek.encoders.simulate.motion import Motion
+
+__all__ = ["CAPTIONS", "GENERATORS", "caption_key"]
 
 GENERATORS: Mapping[str, Callable[[Generator, float], Motion]] = MappingProxyType(
     {
@@ -33,6 +36,17 @@ GENERATORS: Mapping[str, Callable[[Generator, float], Motion]] = MappingProxyTyp
         "turn around": posture.turn_around,
         "bend over": posture.bend_over,
         "pick up": posture.pick_up,
+        "clap": gestures.clap,
+        "push": gestures.push,
+        "knock": gestures.knock,
+        "draw circle": gestures.draw_circle,
+        "punch": gestures.punch,
+        "kick": gestures.kick,
+        "throw": gestures.throw,
+        "wave": gestures.wave,
+        "raise hands": gestures.raise_hands,
+        "swing": gestures.swing,
+        "arm curl": gestures.arm_curl,
     }
 )
 """label → (rng, duration_s) → a Motion of that duration at 50 Hz, labels = (label, variant)."""
