@@ -8,6 +8,7 @@ wrong (leading pictures of an open GOP, rotation, damaged files) or blind (AV1, 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ UInt8 = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
 
 DECORD_CODECS = ("h264", "vp8", "vp9")
+DECORD_CONTAINERS = ("mp4", "webm")
+"""Parts of libav's format names. In transport streams decord's seeks miss the first GOP."""
+
 WITHOUT_PTS = ("avi",)
 SLACK_S = 1e-6
 """How far before a frame's time a request may lie and still mean it: i / rate rounds either way."""
@@ -54,8 +58,9 @@ class _Index:
     """Quarter turns counter-clockwise that `np.rot90` must apply to show it upright."""
     codec: str
     camera: str
-    closed: bool
-    """No picture is shown before the key frame that it was stored after."""
+    for_decord: bool
+    """decord is right about this codec in this container, and every GOP is closed: no picture is shown before the key
+    frame that it was stored after."""
     ordinal: bool
     """The container holds no presentation times (AVI, raw streams): pts is the number of the frame, at a fixed rate."""
     problems: tuple[str, ...]
@@ -127,8 +132,7 @@ def _turned(size: tuple[int, int], rotation: int) -> tuple[int, int]:
 
 def _by_decord(path: str | Path, index: _Index, wanted: Int64, width: int, height: int) -> UInt8 | None:
     """Frames number `wanted`, or None where decord is not to be trusted with this file."""
-    trusted = index.codec in DECORD_CODECS and index.closed and not index.rotation and not index.problems
-    if decord is None or not trusted:
+    if decord is None or not index.for_decord or index.rotation or index.problems:
         return None
     try:
         reader = decord.VideoReader(str(path), ctx=decord.cpu(0), width=width, height=height, num_threads=2)
@@ -145,15 +149,18 @@ def _decode(path: str | Path, index: _Index, wanted: Int64) -> Iterator[Any]:
     key_of = np.searchsorted(index.key_pts, wanted, side="right") - 1
     with _opened(path) as (container, stream):
         if index.ordinal:
-            numbered = enumerate(container.decode(stream))
-            yield from (frame for number, frame in numbered if number in set(wanted.tolist()))
+            numbers = set(wanted.tolist())
+            yield from (frame for number, frame in enumerate(container.decode(stream)) if number in numbers)
             return
         for key in np.unique(key_of):
             group = wanted[key_of == key]
             done = 0
-            # A seek may land late where a file's decoding times are odd: then earlier, at last from the beginning.
-            for start in (key, key - 1, 0):
-                container.seek(int(index.key_pts[max(start, 0)]), stream=stream, backward=True)
+            # A seek may land late (transport streams, odd decoding times): then earlier, at last from the beginning.
+            for earlier in (0, 1, 3, key + 1):
+                if earlier <= key:
+                    container.seek(int(index.key_pts[key - earlier]), stream=stream, backward=True)
+                else:
+                    container.seek(0, backward=True)
                 for frame in container.decode(stream):
                     if frame.pts is None or frame.pts < group[done]:
                         continue
@@ -210,6 +217,7 @@ def _indexed(path: str, mtime_ns: int, size: int) -> _Index:
         declared_s = _declared_s(container, stream)
         declared_frames = sum(not e.is_discard for e in stream.index_entries) if "mp4" in container.format.name else 0
         codec, camera = stream.codec_context.name, _camera(container.metadata)
+        for_decord = codec in DECORD_CODECS and any(name in container.format.name for name in DECORD_CONTAINERS)
         packets, cut, closed = _packets(container, stream)
         container.seek(0, backward=True)
         frame = next(container.decode(stream), None)
@@ -230,7 +238,7 @@ def _indexed(path: str, mtime_ns: int, size: int) -> _Index:
     if cut or len(packets) < declared_frames:
         held = f"{len(packets)} of {max(declared_frames, len(packets) + cut)} frames are there"
         problems.append(f"the video is cut off at {end_s:.2f} s: {held}")
-    elif declared_s - end_s > max(0.5, 0.02 * declared_s):
+    elif not declared_frames and declared_s - (end_s - float(t_s[0])) > max(0.25, 0.01 * declared_s):
         problems.append(f"the video is cut off: {end_s:.2f} of {declared_s:.2f} s are there")
     return _Index(
         pts=pts,
@@ -241,7 +249,7 @@ def _indexed(path: str, mtime_ns: int, size: int) -> _Index:
         rotation=round(frame.rotation / 90) % 4,
         codec=codec,
         camera=camera,
-        closed=closed,
+        for_decord=for_decord and closed and not ordinal,
         ordinal=ordinal,
         problems=tuple(problems),
     )
@@ -267,6 +275,9 @@ def _declared_s(container: Any, stream: Any) -> float:
     """How long the container says the video is; 0 where it says nothing that holds for the picture."""
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
+    clock = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))  # Matroska, by libav
+    if clock:
+        return 3600 * int(clock[1]) + 60 * int(clock[2]) + float(clock[3])
     if container.duration is not None and len(container.streams) == 1:
         return float(container.duration / av.time_base)
     return 0.0

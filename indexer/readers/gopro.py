@@ -65,7 +65,8 @@ def read(path: str | Path, *, placement: str = ANY_PART, person: str = "") -> Re
     """
     path = str(path)
     problems: list[str] = []
-    imu, extra = None, {}
+    imu: Imu | None = None
+    extra: dict[str, Any] = {}
     try:
         imu, repaired, extra = read_imu_checked(path, placement=placement, person=person)
         problems.extend(repaired)
@@ -110,7 +111,7 @@ def read_imu_checked(
     gyro = gyro or _Stream(np.empty(0), np.empty((0, 3)), acc.clock, 0.0)
     check_units(path, acc.t_s, acc.x, gyro.t_s, gyro.x)
     name = str(parser.model or parser.camera or "")
-    imu = Imu(acc.t_s, acc.x, gyro.t_s, gyro.x, placement, person, name=name)
+    imu = Imu(acc.t_s, acc.x.astype(np.float32), gyro.t_s, gyro.x.astype(np.float32), placement, person, name)
     extra = {"imu_clock": acc.clock, "acc_rate_hz": round(acc.rate_hz, 4), "gyro_rate_hz": round(gyro.rate_hz, 4)}
     return imu, (*acc.problems, *gyro.problems), extra
 
@@ -189,7 +190,8 @@ def _oriented(path: str, channels: Float64, order: str) -> Float64:
     if sorted(order.upper()) != ["X", "Y", "Z"]:
         raise DamagedFile(path, f"its axis order {order!r} is not known")
     signs = np.array([1.0 if letter.isupper() else -1.0 for letter in order])
-    return (channels * signs)[:, [order.upper().index(axis) for axis in "XYZ"]]
+    oriented: Float64 = (channels * signs)[:, [order.upper().index(axis) for axis in "XYZ"]]
+    return oriented
 
 
 def _is_gopro(path: Path) -> bool:

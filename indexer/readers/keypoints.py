@@ -165,7 +165,8 @@ def _times_of(
     number = frame.astype(np.int64)
     if len(number) and (number.min() < 0 or number.max() >= len(frame_times_s)):
         raise DamagedFile(path, f"has frame {number.max()} where the video has {len(frame_times_s)}; give its rate_hz")
-    return start_s + frame_times_s[number] - frame_times_s[0]
+    times_s: Float64 = frame_times_s[number] - frame_times_s[0] + start_s
+    return times_s
 
 
 def _size(path: Path, value: Any) -> tuple[int, int] | None:

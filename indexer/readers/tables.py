@@ -74,7 +74,7 @@ def read_imu_checked(
     if not len(acc[0]):
         raise DamagedFile(path, "holds no accelerometer sample with a finite time and value")
     check_units(path, *acc, *gyro)
-    imu = Imu(*acc, *gyro, placement=placement, person=person, name=path.stem)
+    imu = Imu(acc[0], acc[1].astype(np.float32), gyro[0], gyro[1].astype(np.float32), placement, person, name=path.stem)
     return imu, tuple(dict.fromkeys(f"{path.name}: {problem}" for problem in problems))
 
 

@@ -60,16 +60,17 @@ def read(path: str) -> Recording:
     action, subject, repetition, imu, skeleton, problems = _trial(path)
     if not 1 <= action <= len(ACTIONS):
         raise DamagedFile(path, f"action {action} is not one of the {len(ACTIONS)} of UTD-MHAD")
-    t_s = np.arange(len(imu)) / RATE_HZ
-    acc, gyro = imu[:, :3] * STANDARD_GRAVITY_MPS2, np.radians(imu[:, 3:])
+    t_s = np.arange(len(imu), dtype=np.float64) / RATE_HZ
+    acc, gyro = imu[:, :3] * STANDARD_GRAVITY_MPS2, imu[:, 3:] * np.pi / 180
     check_units(path, t_s, acc, t_s, gyro)
     placement = "right_wrist" if action < FIRST_THIGH_ACTION else "right_thigh"
     person = str(subject)
-    sensor = Imu(t_s, acc, t_s, gyro, placement, person, name=f"a{action}_s{subject}_t{repetition}")
-    poses = ()
+    name = f"a{action}_s{subject}_t{repetition}"
+    sensor = Imu(t_s, acc.astype(np.float32), t_s, gyro.astype(np.float32), placement, person, name)
+    poses: tuple[PoseTrack, ...] = ()
     if skeleton is not None:
         step_s = len(imu) / RATE_HZ / len(skeleton)
-        poses = (coco_view(skeleton, np.arange(len(skeleton)) * step_s, person),)
+        poses = (coco_view(skeleton, np.arange(len(skeleton), dtype=np.float64) * step_s, person),)
     return Recording(
         content_id(path),
         path,
