@@ -1,7 +1,7 @@
 """The demo's recordings, made on the spot from the carried motions: film, keypoints, five worn sensors, narrations.
 
-One folder a recording, with a `recording.json` that names its files, as the manifest reader wants them. About every
-third has its sensors' clock shifted against the film's by an amount kept under "truth", which readers ignore. Beside
+One folder a recording, with a `recording.json` that names its files, as the manifest reader wants them. A third of
+them have their sensors' clock shifted against the film's by an amount kept under "truth", which readers ignore. Beside
 them lies the GoPro clip, which is real.
 """
 
@@ -51,6 +51,7 @@ class Clip:
     labels: tuple[str, ...]
     says: tuple[Narration, ...]
     azimuth_deg: float
+    clock_shifted: bool
 
 
 def load_clips() -> list[Clip]:
@@ -62,7 +63,8 @@ def load_clips() -> list[Clip]:
         says: str | list[tuple[float, float, str]] = entry["says"]
         spans = [(0.0, motion.duration_s, says)] if isinstance(says, str) else says
         narrations = tuple(Narration(start, min(end, motion.duration_s), text) for start, end, text in spans)
-        clips.append(Clip(entry["name"], motion, tuple(entry["labels"]), narrations, entry["azimuth_deg"]))
+        shifted = entry.get("clock_shifted", False)
+        clips.append(Clip(entry["name"], motion, tuple(entry["labels"]), narrations, entry["azimuth_deg"], shifted))
     return clips
 
 
@@ -100,7 +102,7 @@ def _make_recording(folder: Path, index: int, clip: Clip) -> Path:
     write_film(home / "video.mp4", scene)
     write_pose(home / "pose.json", view(scene.motion, scene.camera, rng=rng, noise_px=0.8, drop=0.02))
 
-    offset_s = float(np.round(rng.uniform(0.6, 4.0) * rng.choice([-1, 1]), 3)) if index % 3 == 0 else 0.0
+    offset_s = float(np.round(rng.uniform(0.6, 4.0) * rng.choice([-1, 1]), 3)) if clip.clock_shifted else 0.0
     worn = [
         virtual_imu(clip.motion, placement, rng=rng, mounting_deg=15.0, start_s=-offset_s, rate_hz=IMU_RATE_HZ)
         for placement in PLACEMENTS
