@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import get_args
 
@@ -49,10 +49,12 @@ class Filter:
     def __post_init__(self) -> None:
         for name in ("modality", "recording_id", "person", "part", "label", "status"):
             value = getattr(self, name)
-            values = (value,) if isinstance(value, str) else None if value is None else tuple(value)
-            if values is not None and not all(isinstance(v, str) for v in values):
+            if value is None:
+                continue
+            values = (value,) if isinstance(value, str) else value
+            if not isinstance(values, Collection) or not all(isinstance(v, str) for v in values):
                 raise QueryError(f"{name} takes a name or several, not {value!r}")
-            object.__setattr__(self, name, values)
+            object.__setattr__(self, name, tuple(values))
         for name in ("min_quality", "start_s", "end_s"):
             value = getattr(self, name)
             if value is None:

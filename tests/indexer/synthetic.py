@@ -122,7 +122,7 @@ def recording(seed: int, duration_s: float = 12.0, **more: Any) -> Recording:
     content = {
         "imus": (imu(seed, duration_s, "left_wrist"), imu(seed + 1000, duration_s, "right_pocket")),
         "poses": (pose(seed, duration_s),),
-        "narrations": (Narration(0.0, 4.0, "walk slowly"), Narration(4.0, duration_s, f"jump number {seed}")),
+        "narrations": (Narration(0.0, 4.0, "walk slowly"), Narration(4.0, 9.0, f"jump number {seed}")),
         "labels": ("walk", "it's ünïcode"),
         **more,
     }
