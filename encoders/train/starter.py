@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from motionseek.encoders.model import save_model
+from motionseek.encoders.simulate.captions import CAPTIONS, caption_key
 from motionseek.encoders.simulate.mocap import read_bandai_npz
 from motionseek.encoders.simulate.motion import Motion
-from motionseek.encoders.simulate.procedural import CAPTIONS, GENERATORS
+from motionseek.encoders.simulate.procedural import GENERATORS
 from motionseek.encoders.text import TextConfig, TextTower, encode_texts
 from motionseek.encoders.train.captions import BANDAI_CAPTIONS, sentence
 from motionseek.encoders.train.data import Augment, Corpus, build_corpus
@@ -69,23 +70,15 @@ def _jobs(recipe: StarterRecipe, data: Path) -> Iterator[tuple[Motion, float]]:
             yield _relabel(motion, f"{split}/{content}"), 1.0
             if split == "train":
                 yield _relabel(motion, f"{split}/{content}"), float(rng.uniform(*recipe.speeds))
-    for label, generate in GENERATORS.items():
+    for generate in GENERATORS.values():
         for i in range(recipe.procedural + recipe.procedural // 8):
             split = "train" if i < recipe.procedural else "val"
             motion = generate(rng, recipe.procedural_s * float(rng.uniform(0.5, 1.0)))
-            yield _relabel(motion, f"{split}/{caption_key(motion, label)}"), 1.0
+            yield _relabel(motion, f"{split}/{caption_key(motion.labels)}"), 1.0
 
 
 def _relabel(motion: Motion, label: str) -> Motion:
     return Motion(motion.name, motion.rate_hz, motion.position_m, motion.rotation, (label,), motion.source)
-
-
-def caption_key(motion: Motion, label: str) -> str:
-    """The entry of CAPTIONS that says most about a procedural motion: its variant's, else its label's."""
-    for name in reversed(motion.labels):
-        if name in CAPTIONS:
-            return name
-    return label
 
 
 def captions_of(label: str) -> tuple[str, ...]:

@@ -1,0 +1,177 @@
+"""The starter model on real sensors that its training never saw.
+
+    python benchmarks/starter.py [--model FOLDER] [--out benchmarks/results/starter.json]
+
+MobiFall: a phone in the trouser pocket with its raw clocks; each word against all 2.56 s windows of the activities.
+UTD-MHAD: one worn sensor and a skeleton; zero-shot recognition of the thigh's actions, and which skeleton trial a
+sensor trial belongs to, among all trials of a subject set. The data is read from $MOTIONSEEK_DATA, else ../shared/data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from motionseek.encoders.model import Model, load_model
+from motionseek.encoders.preprocess import imu_grid, pose_grid
+from motionseek.encoders.train.evaluate import average_precision
+from motionseek.indexer.readers import discover, read
+from motionseek.types import Imu, Span
+
+WORDS = {
+    "jumping": ("JUM",),
+    "jogging": ("JOG",),
+    "running": ("JOG",),
+    "walking": ("WAL",),
+    "climbing stairs": ("STU", "STN"),
+    "walking upstairs": ("STU",),
+    "walking downstairs": ("STN",),
+    "standing still": ("STD",),
+    "sitting down": ("SCH",),
+}
+WINDOW_S = 2.56
+
+
+def _phone_trials(path: Path) -> Iterator[tuple[str, int, Imu]]:
+    with np.load(path, allow_pickle=False) as d:
+        arrays = {k: d[k] for k in d.files}
+    acc_at = np.cumsum(arrays["acc_len"]) - arrays["acc_len"]
+    gyro_at = np.cumsum(arrays["gyro_len"]) - arrays["gyro_len"]
+    for i, activity in enumerate(arrays["activity"]):
+        acc = slice(acc_at[i], acc_at[i] + arrays["acc_len"][i])
+        gyro = slice(gyro_at[i], gyro_at[i] + arrays["gyro_len"][i])
+        streams = []
+        for part, values in (("acc", "acc_mps2"), ("gyro", "gyro_rps")):
+            rows = acc if part == "acc" else gyro
+            t_s, first = np.unique(arrays[f"{part}_t_ns"][rows] * 1e-9, return_index=True)
+            streams += [t_s, arrays[values][rows][first]]
+        yield str(activity), int(arrays["subject"][i]), Imu(*streams, placement="right_pocket")
+
+
+def mobifall(model: Model, path: Path) -> dict[str, object]:
+    """Average precision and precision@10 of each word over all windows of all activities; macro-F1 of six classes."""
+    length = round(WINDOW_S * 50)
+    windows, masks, activities = [], [], []
+    for activity, _, imu in _phone_trials(path):
+        if activity in ("FOL", "CSI", "CSO"):
+            continue
+        grid = imu_grid([imu], 50.0)
+        step = length if activity in ("STD", "WAL") else length // 2
+        for start in range(0, grid.x.shape[2] - length + 1, step):
+            if grid.mask[3, start : start + length].mean() > 0.9:
+                windows.append(grid.x[:, :, start : start + length])
+                masks.append(grid.mask[:, start : start + length])
+                activities.append(activity)
+    z = model.encode_imu(np.stack(windows), np.stack(masks), space="clip").global_
+    words = model.encode_text(list(WORDS), space="clip").global_
+    assert z is not None
+    assert words is not None
+    activity_of = np.array(activities)
+    report: dict[str, object] = {"windows": len(z), "window_s": WINDOW_S}
+    for word, text in zip(WORDS, words, strict=True):
+        relevant = np.isin(activity_of, WORDS[word])
+        score = z @ text
+        report[word] = {
+            "AP": round(average_precision(score, relevant), 3),
+            "P@10": float(relevant[np.argsort(-score)[:10]].mean()),
+            "share": round(float(relevant.mean()), 3),
+        }
+    classes = {
+        "JUM": "jumping",
+        "JOG": "jogging",
+        "WAL": "walking",
+        "STU": "walking upstairs",
+        "STN": "walking downstairs",
+    }
+    classes |= {"STD": "standing still"}
+    text = model.encode_text(list(classes.values()), space="clip").global_
+    assert text is not None
+    kept = np.isin(activity_of, list(classes))
+    guess = np.array(list(classes))[(z[kept] @ text.T).argmax(1)]
+    report["macro_f1_of_6"] = round(_macro_f1(activity_of[kept], guess, list(classes)), 3)
+    return report
+
+
+def _macro_f1(true: npt.NDArray[np.str_], guess: npt.NDArray[np.str_], classes: list[str]) -> float:
+    f1 = []
+    for c in classes:
+        hit = float(((true == c) & (guess == c)).sum())
+        f1.append(2 * hit / max(1.0, float((true == c).sum() + (guess == c).sum())))
+    return float(np.mean(f1))
+
+
+def utd(model: Model, path: Path, subjects: tuple[int, ...]) -> dict[str, object]:
+    """IMU → skeleton R@1 and R@5 by tokens among all trials of `subjects`; zero-shot top-1 of the six thigh actions."""
+    tokens: dict[str, list[npt.NDArray[np.float32]]] = {"imu": [], "pose": []}
+    seen: dict[str, list[npt.NDArray[np.bool_]]] = {"imu": [], "pose": []}
+    labels, z, parts = [], [], []
+    imu_encoder, pose_encoder = model.encoder("imu", "motion"), model.encoder("pose", "motion")
+    for source in discover([path]):
+        recording = read(source)
+        subject = int(recording.imus[0].person)
+        if subject not in subjects:
+            continue
+        span = Span(0.0, 4.0)
+        grids = {"imu": imu_grid(recording.imus, 50.0, span), "pose": pose_grid(recording.poses[0], 50.0, span)}
+        for name, encoder in (("imu", imu_encoder), ("pose", pose_encoder)):
+            out = encoder.encode(grids[name].x[None], grids[name].mask[None])
+            assert out.token is not None
+            assert out.mask is not None
+            tokens[name].append(out.token[0])
+            seen[name].append(out.mask[0])
+        vector = model.encode_imu(grids["imu"].x[None], grids["imu"].mask[None], space="clip").global_
+        assert vector is not None
+        z.append(vector[0])
+        labels.append(recording.labels[0])
+        parts.append(recording.imus[0].placement)
+    a, b = (np.stack(tokens[m]).reshape(len(labels), -1) for m in ("imu", "pose"))
+    am, bm = (np.stack(seen[m]).reshape(len(labels), -1).astype(np.float32) for m in ("imu", "pose"))
+    score = a @ b.T / np.maximum(am @ bm.T, 1)
+    better = (score >= score.diagonal()[:, None]).sum(1)
+    thigh = np.array(["thigh" in p for p in parts])
+    actions = sorted(set(np.array(labels)[thigh]))
+    text = model.encode_text(actions, space="clip").global_
+    assert text is not None
+    guess = (np.stack(z)[thigh] @ text.T).argmax(1)
+    hit = np.array(actions)[guess] == np.array(labels)[thigh]
+    return {
+        "subjects": list(subjects),
+        "trials": len(labels),
+        "imu_to_skeleton": {"R@1": round(float((better <= 1).mean()), 3), "R@5": round(float((better <= 5).mean()), 3)},
+        "chance_R@1": round(1 / len(labels), 4),
+        "thigh_zero_shot_top1": round(float(hit.mean()), 3),
+        "thigh_actions": actions,
+        "chance_top1": round(1 / len(actions), 3),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="starter")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    data = Path(os.environ.get("MOTIONSEEK_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    model = load_model(args.model)
+    report = {
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "mobifall": mobifall(model, data / "mobifall" / "mobifall_subjects_1-7.npz"),
+        "utd_mhad": utd(model, data / "utd-mhad" / "utd_mhad_subjects_1-6.npz", (2, 4, 6)),
+    }
+    text = json.dumps(report, indent=2)
+    print(text)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
