@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from motionseek.encoders.base import Encoder, StreamEncoder
-from motionseek.errors import ArchiveError, MediaError, ModelError, MotionseekError, StaleIndex, UsageError
+from motionseek.errors import ArchiveError, DamagedFile, MediaError, ModelError, MotionseekError, StaleIndex, UsageError
 from motionseek.indexer.ann import import_faiss, open_index
 from motionseek.indexer.catalog import Catalog, Row, failed_row, recording_row
 from motionseek.indexer.encode import Encoders, encode_recording
+from motionseek.indexer.readers import Source, content_id, discover, read
 from motionseek.indexer.schema import row_id, vector_table_name
 from motionseek.indexer.store import ModelRow, Store
 from motionseek.indexer.windows import TICK_S, grid
@@ -187,23 +188,24 @@ def build_indexes(store: Store) -> dict[str, dict[str, Any]]:
 class _Item:
     """Something to index: a source on disk, or a recording in memory."""
 
-    uri: str
-    recording: Recording | None = None
-    format: str = "auto"
+    given: Source | Recording
+
+    @property
+    def uri(self) -> str:
+        return self.given.uri if isinstance(self.given, Recording) else self.given.path
+
+    @property
+    def format(self) -> str:
+        return self.given.source_format if isinstance(self.given, Recording) else self.given.format
 
     def content_id(self) -> str:
-        if self.recording is not None:
-            return self.recording.recording_id
-        from motionseek.indexer.readers import content_id
+        return self.given.recording_id if isinstance(self.given, Recording) else content_id(self.given)
 
-        return content_id(self.uri, format=self.format)
-
-    def read(self) -> Recording:
-        if self.recording is not None:
-            return self.recording
-        from motionseek.indexer.readers import read
-
-        return read(self.uri, format=self.format)
+    def read(self, recording_id: str) -> Recording:
+        recording = self.given if isinstance(self.given, Recording) else read(self.given)
+        if recording.recording_id != recording_id:
+            raise DamagedFile(self.uri, "it changed while it was read: index it again")
+        return recording
 
 
 @dataclass(eq=False)
@@ -244,11 +246,10 @@ class _Run:
             self._displace(recording_id, item.uri)
             return Event("recording", done, total, item.uri, "known")
         with _Timer(self.tally.timings_s, "read"):
-            recording = item.read()
+            recording = item.read(recording_id)
         uris = self.catalog.uris(recording_id, item.uri)
         if known and not missing:
-            moved = recording_row(recording, uris, known["fingerprints"], known["quality"])
-            self._put({**moved, "recording_id": recording_id}, {}, item.uri)
+            self._put(recording_row(recording, uris, known["fingerprints"], known["quality"]), {}, item.uri)
             self.tally.skipped += 1
             return Event("recording", done, total, item.uri, "known")
         spaces = {space for _, model in self.models if model.fingerprint in missing for space, _ in model.encoders}
@@ -329,13 +330,13 @@ def _discover(sources: str | Path | Recording | Sequence[str | Path | Recording]
     listed = [sources] if isinstance(sources, str | Path | Recording) else list(sources)
     if not listed:
         raise UsageError("sources is empty: give at least one file, folder or Recording")
-    held = [_Item(s.uri, s) for s in listed if isinstance(s, Recording)]
-    paths = [s for s in listed if not isinstance(s, Recording)]
-    if paths:
-        from motionseek.indexer.readers import discover
-
-        held += [_Item(str(source.path), format=source.format) for source in discover(paths, format=format)]
-    return list({item.uri: item for item in held}.values())
+    found: dict[str, _Item] = {}
+    for source in listed:
+        inside = [source] if isinstance(source, Recording) else discover([source], format=format)
+        for given in inside:
+            item = _Item(given)
+            found.setdefault(item.uri, item)
+    return list(found.values())
 
 
 def _load(models: Sequence[str | Path | ModelLike]) -> list[tuple[str, ModelLike]]:
