@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from motionseek.encoders.model import save_model
-from motionseek.encoders.simulate.captions import CAPTIONS, caption_key
+from motionseek.encoders.simulate.captions import CAPTIONS
 from motionseek.encoders.simulate.mocap import read_bandai_npz
 from motionseek.encoders.simulate.motion import Motion
-from motionseek.encoders.simulate.procedural import GENERATORS
+from motionseek.encoders.simulate.procedural import GENERATORS, ONE_SHOT
 from motionseek.encoders.text import TextConfig, TextTower, encode_texts
 from motionseek.encoders.train.captions import BANDAI_CAPTIONS, sentence
 from motionseek.encoders.train.data import Augment, Corpus, build_corpus
@@ -70,11 +70,12 @@ def _jobs(recipe: StarterRecipe, data: Path) -> Iterator[tuple[Motion, float]]:
             yield _relabel(motion, f"{split}/{content}"), 1.0
             if split == "train":
                 yield _relabel(motion, f"{split}/{content}"), float(rng.uniform(*recipe.speeds))
-    for generate in GENERATORS.values():
+    for label, generate in GENERATORS.items():
+        longest_s = 5.0 if label in ONE_SHOT else recipe.procedural_s
         for i in range(recipe.procedural + recipe.procedural // 8):
             split = "train" if i < recipe.procedural else "val"
-            motion = generate(rng, recipe.procedural_s * float(rng.uniform(0.5, 1.0)))
-            yield _relabel(motion, f"{split}/{caption_key(motion.labels)}"), 1.0
+            motion = generate(rng, longest_s * float(rng.uniform(0.5, 1.0)))
+            yield _relabel(motion, f"{split}/{motion.labels[1]}"), 1.0
 
 
 def _relabel(motion: Motion, label: str) -> Motion:
