@@ -186,7 +186,7 @@ def _time_of(index: _Index, pts: int) -> float:
 def _opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
     """The container and its video stream. Raises DamagedFile for all that libav raises inside the block."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             pictures = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
             if not pictures:
                 raise DamagedFile(path, "holds no video stream")

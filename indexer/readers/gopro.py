@@ -38,9 +38,17 @@ FRAME_STREAMS = ("CameraOrientation", "ImageOrientation", "GravityVector", "Expo
 DEFAULT_ORDER = "YxZ"
 """Channel letters of the cameras that do not write ORIN (HERO5): small letters are negated."""
 
-UNIT_FACTORS = {"m/s²": 1.0, "m/s2": 1.0, "rad/s": 1.0, "deg/s": float(np.pi / 180)}
-NOMINAL_RATE_HZ = {"Accelerometer": 200.0, "Gyroscope": 200.0}
-"""For files of a single stamped payload only: all others say their rate."""
+UNITS: Mapping[str, Mapping[str, float]] = {
+    "Accelerometer": {"m/s²": 1.0, "m/s2": 1.0},
+    "Gyroscope": {"rad/s": 1.0, "deg/s": float(np.pi / 180)},
+}
+"""Factor to m/s² and rad/s; the first is what a payload without unit is in."""
+
+NOMINAL_RATE_HZ = 200.0
+"""For a file of a single stamped payload only: all others say their rate."""
+
+MAX_LEAD_S = 2.0
+"""How far outside the file's span a payload may be stamped."""
 
 MAX_STEP_CHANGE = 0.1
 """A payload whose samples would be this much denser or sparser than usual has lost some: they keep the usual step."""
@@ -52,9 +60,11 @@ class _Stream:
 
     t_s: Float64
     x: Float64
-    clock: str
-    rate_hz: float
-    problems: tuple[str, ...] = ()
+
+    @property
+    def rate_hz(self) -> float:
+        """As stamped, over the whole file."""
+        return round((len(self.t_s) - 1) / float(self.t_s[-1] - self.t_s[0]), 4) if len(self.t_s) > 1 else 0.0
 
 
 def read(path: str | Path, *, placement: str = ANY_PART, person: str = "") -> Recording:
@@ -100,98 +110,148 @@ def read_imu_checked(
     Raises DamagedFile, UnitError.
     """
     path = str(path)
+    camera, payloads = _parsed(path)
+    problems: list[str] = []
+    clock = _Clock.of(path, payloads)
+    acc, gyro = (_stream(path, payloads, clock, name, problems) for name in SENSORS)
+    if acc is None:
+        raise DamagedFile(path, "its telemetry holds no accelerometer")
+    gyro = gyro or _Stream(np.empty(0), np.empty((0, 3)))
+    check_units(path, acc.t_s, acc.x, gyro.t_s, gyro.x)
+    imu = Imu(acc.t_s, acc.x.astype(np.float32), gyro.t_s, gyro.x.astype(np.float32), placement, person, camera)
+    extra = {"imu_clock": clock.kind, "acc_rate_hz": acc.rate_hz, "gyro_rate_hz": gyro.rate_hz}
+    return imu, tuple(problems), extra
+
+
+def _parsed(path: str) -> tuple[str, list[Mapping[str, Any]]]:
+    """The camera's name and the payloads of the telemetry track. Raises DamagedFile."""
     try:
         parser = telemetry_parser.Parser(path)
         payloads = [payload for payload in parser.telemetry() if set(payload) - {"Default"}]
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:
         raise DamagedFile(path, f"its telemetry cannot be read: {error}") from error
-    acc, gyro = (_stream(path, payloads, name) for name in SENSORS)
-    if acc is None:
-        raise DamagedFile(path, "its telemetry holds no accelerometer")
-    gyro = gyro or _Stream(np.empty(0), np.empty((0, 3)), acc.clock, 0.0)
-    check_units(path, acc.t_s, acc.x, gyro.t_s, gyro.x)
-    name = str(parser.model or parser.camera or "")
-    imu = Imu(acc.t_s, acc.x.astype(np.float32), gyro.t_s, gyro.x.astype(np.float32), placement, person, name)
-    extra = {"imu_clock": acc.clock, "acc_rate_hz": round(acc.rate_hz, 4), "gyro_rate_hz": round(gyro.rate_hz, 4)}
-    return imu, (*acc.problems, *gyro.problems), extra
+    except BaseException as error:
+        # On some damaged files the parser panics in Rust, which arrives as a BaseException without a public name.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise DamagedFile(path, f"its telemetry cannot be read: {error}") from error
+    if not payloads:
+        raise DamagedFile(path, "its telemetry track holds nothing")
+    return str(parser.model or parser.camera or ""), payloads
 
 
-def _stream(path: str, payloads: list[Mapping[str, Any]], name: str) -> _Stream | None:
+def _stream(
+    path: str, payloads: Sequence[Mapping[str, Any]], clock: _Clock, name: str, problems: list[str]
+) -> _Stream | None:
     """All samples of one sensor with their times, None where the file has none."""
-    held = [(i, payload[name]) for i, payload in enumerate(payloads) if payload.get(name, {}).get("Data")]
-    if not held:
+    starts_s, ends_s, blocks, lost = [], [], [], 0
+    for i, payload in enumerate(payloads):
+        block = payload.get(name, {})
+        if not block.get("Data"):
+            continue
+        try:
+            start_s, end_s = clock.span(i, block)
+            blocks.append(_samples(path, block, UNITS[name]))
+        except (KeyError, TypeError, ValueError):
+            lost += 1
+            continue
+        starts_s.append(start_s)
+        ends_s.append(end_s)
+    if lost:
+        problems.append(f"{name.lower()}: {lost} damaged payloads of about a second were dropped")
+    if not blocks:
         return None
-    blocks, counts = [], []
-    for _, block in held:
-        raw = np.array([(sample["x"], sample["y"], sample["z"]) for sample in block["Data"]], dtype=np.float64)
-        unit = block.get("Unit", "m/s²" if name == "Accelerometer" else "rad/s")
-        if unit not in UNIT_FACTORS:
-            raise DamagedFile(path, f"its {name.lower()} is in {unit}, which is not known")
-        factor = UNIT_FACTORS[unit] / np.asarray(block.get("Scale", 1), dtype=np.float64)
-        blocks.append(_oriented(path, raw * factor, str(block.get("OrientationIn", DEFAULT_ORDER))))
-        counts.append(len(raw))
-    t_s, clock, problems = _times(path, payloads, name, [i for i, _ in held], np.array(counts))
+    t_s = _spread(np.array(starts_s), np.array(ends_s), np.array([len(b) for b in blocks]), name, problems)
     x = np.concatenate(blocks)
-    later = np.diff(t_s, prepend=-np.inf) > 0
+    later = t_s > np.maximum.accumulate(np.concatenate([[-np.inf], t_s[:-1]]))
     if not later.all():
-        problems = (*problems, f"{name.lower()}: {int((~later).sum())} samples that step back in time were dropped")
+        problems.append(f"{name.lower()}: {int((~later).sum())} samples that step back in time were dropped")
         t_s, x = t_s[later], x[later]
-    rate_hz = (len(t_s) - 1) / (t_s[-1] - t_s[0]) if len(t_s) > 1 else 0.0
-    return _Stream(t_s, x, clock, float(rate_hz), problems)
+    return _Stream(t_s, x)
 
 
-def _times(
-    path: str, payloads: Sequence[Mapping[str, Any]], name: str, held: Sequence[int], counts: npt.NDArray[np.intp]
-) -> tuple[Float64, str, tuple[str, ...]]:
-    """Seconds on the picture's clock of every sample, which clock they come from, and what is odd about it."""
-    stamps_us = [payloads[i][name].get("TimestampUs") for i in held]
-    if all(stamp is not None for stamp in stamps_us):
-        first_us = next((us for us in (payloads[0].get(s, {}).get("TimestampUs") for s in FRAME_STREAMS) if us), None)
-        starts_s = np.array(stamps_us, dtype=np.float64) * 1e-6
-        if first_us is None:
-            starts_s += _payload_spans(path, len(payloads))[held[0], 0] - starts_s[0]
-        else:
-            starts_s -= float(first_us) * 1e-6
-        ends_s = np.append(starts_s[1:], np.nan)
-        clock = "microsecond stamps"
-    else:
-        starts_s, ends_s = _payload_spans(path, len(payloads))[list(held)].T
-        clock = "payload times"
+def _samples(path: str, block: Mapping[str, Any], units: Mapping[str, float]) -> Float64:
+    """One payload → (n, 3) in m/s² or rad/s, camera frame. Raises KeyError, TypeError, ValueError where damaged."""
+    raw = np.array([(sample["x"], sample["y"], sample["z"]) for sample in block["Data"]], dtype=np.float64)
+    order = str(block.get("OrientationIn", DEFAULT_ORDER))
+    if sorted(order.upper()) != ["X", "Y", "Z"]:
+        raise ValueError(f"{path}: axis order {order!r}")
+    signs = np.array([1.0 if letter.isupper() else -1.0 for letter in order])
+    channels = raw * signs * units[block.get("Unit", next(iter(units)))] / float(block.get("Scale", 1))
+    if not np.isfinite(channels).all():
+        raise ValueError(f"{path}: samples that are not finite")
+    oriented: Float64 = channels[:, [order.upper().index(axis) for axis in "XYZ"]]
+    return oriented
+
+
+def _spread(
+    starts_s: Float64, ends_s: Float64, counts: npt.NDArray[np.intp], name: str, problems: list[str]
+) -> Float64:
+    """Times of all samples: those of a payload evenly from its start to its end, else to the start of the next."""
+    ends_s = np.where(np.isnan(ends_s), np.append(starts_s[1:], np.nan), ends_s)
     steps_s = (ends_s - starts_s) / counts
-    usual_s = float(np.nanmedian(steps_s)) if np.isfinite(steps_s).any() else 1 / NOMINAL_RATE_HZ[name]
-    odd = np.isfinite(steps_s) & (np.abs(steps_s / usual_s - 1) > MAX_STEP_CHANGE)
-    problems = tuple(
-        f"{name.lower()}: the payload at {starts_s[i]:.2f} s holds {counts[i]} samples, not "
-        f"{(ends_s - starts_s)[i] / usual_s:.0f}: samples are missing or its stamp is wrong"
+    known = np.isfinite(steps_s) & (steps_s > 0)
+    usual_s = float(np.median(steps_s[known])) if known.any() else 1 / NOMINAL_RATE_HZ
+    odd = ~known | (np.abs(steps_s / usual_s - 1) > MAX_STEP_CHANGE)
+    problems.extend(
+        f"{name.lower()}: the payload at {starts_s[i]:.2f} s holds {counts[i]} samples where "
+        f"{(ends_s - starts_s)[i] / usual_s:.0f} are due: samples are missing or a stamp is wrong"
         for i in np.flatnonzero(odd[:-1])
     )
-    steps_s = np.where(odd | ~np.isfinite(steps_s), usual_s, steps_s)
+    steps_s = np.where(odd, usual_s, steps_s)
     payload = np.repeat(np.arange(len(counts)), counts)
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return starts_s[payload] + within * steps_s[payload], clock, problems
+    times: Float64 = starts_s[payload] + within * steps_s[payload]
+    return times
 
 
-def _payload_spans(path: str, count: int) -> Float64:
-    """(count, 2) start and end of each payload in seconds, from the MP4 sample table. Raises DamagedFile."""
+@dataclass(frozen=True, eq=False)
+class _Clock:
+    """When a payload starts and ends, in seconds of the picture's clock."""
+
+    kind: str
+    zero_us: float
+    """The stamp of the first frame."""
+    spans_s: Float64
+    """(K, 2) start and end of each payload in the MP4 sample table."""
+
+    @classmethod
+    def of(cls, path: str, payloads: Sequence[Mapping[str, Any]]) -> _Clock:
+        """Raises DamagedFile where payloads are lost so that the sensors cannot be tied to the picture."""
+        spans_s = _payload_spans(path)
+        complete = len(spans_s) == len(payloads)
+        first = next((block for name in FRAME_STREAMS if "TimestampUs" in (block := payloads[0].get(name, {}))), None)
+        stamped = any("TimestampUs" in payloads[0].get(name, {}) for name in SENSORS)
+        if stamped and first and (complete or first.get("Count") == len(first.get("Data", ()))):
+            return cls("microsecond stamps", float(first["TimestampUs"]) - spans_s[0, 0] * 1e6, spans_s)
+        if not complete:
+            raise DamagedFile(
+                path, f"{len(payloads)} of {len(spans_s)} telemetry payloads can be read, their times not"
+            )
+        return cls("payload times", 0.0, spans_s)
+
+    def span(self, i: int, block: Mapping[str, Any]) -> tuple[float, float]:
+        """Start and end of payload `i`, NaN where only its start is stamped. Raises ValueError where it cannot be."""
+        if self.kind == "payload times":
+            return float(self.spans_s[i, 0]), float(self.spans_s[i, 1])
+        start_s = (float(block["TimestampUs"]) - self.zero_us) * 1e-6
+        if not self.spans_s[0, 0] - MAX_LEAD_S < start_s < self.spans_s[-1, 1] + MAX_LEAD_S:
+            raise ValueError("a stamp outside the file")
+        return start_s, float("nan")
+
+
+def _payload_spans(path: str) -> Float64:
+    """(K, 2) start and end of each payload in seconds, from the MP4 sample table. Raises DamagedFile."""
     try:
-        with av.open(path) as container:
+        with av.open(path, metadata_errors="replace") as container:
             tracks = [s for s in container.streams.data if HANDLER in s.metadata.get("handler_name", "")]
             packets = [p for p in container.demux(tracks[0]) if p.size] if tracks else []
-            spans = [((p.pts * p.time_base), (p.pts + p.duration) * p.time_base) for p in packets]
+            spans = [(p.pts * p.time_base, (p.pts + p.duration) * p.time_base) for p in packets]
     except (av.FFmpegError, OSError) as error:
         raise DamagedFile(path, f"its telemetry track cannot be read: {error.strerror or error}") from error
-    if len(spans) < count:
-        raise DamagedFile(path, f"its telemetry track has {len(spans)} payloads where {count} were parsed")
-    return np.array(spans[:count], dtype=np.float64)
-
-
-def _oriented(path: str, channels: Float64, order: str) -> Float64:
-    """(N, 3) as stored → X, Y, Z. The letters of `order` name the channels; a small one is negated."""
-    if sorted(order.upper()) != ["X", "Y", "Z"]:
-        raise DamagedFile(path, f"its axis order {order!r} is not known")
-    signs = np.array([1.0 if letter.isupper() else -1.0 for letter in order])
-    oriented: Float64 = (channels * signs)[:, [order.upper().index(axis) for axis in "XYZ"]]
-    return oriented
+    if not spans:
+        raise DamagedFile(path, "its telemetry track holds nothing")
+    return np.array(spans, dtype=np.float64)
 
 
 def _is_gopro(path: Path) -> bool:
@@ -199,7 +259,7 @@ def _is_gopro(path: Path) -> bool:
     if path.suffix.lower() not in SUFFIXES or not path.is_file():
         return False
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             return any(HANDLER in stream.metadata.get("handler_name", "") for stream in container.streams.data)
     except (av.FFmpegError, OSError):
         return False  # the video reader takes it and says what is wrong with it
