@@ -107,7 +107,7 @@ def bend(
     axis = hinge - (hinge * along).sum(-1, keepdims=True) * along
     axis /= np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-9)
     cosine = np.clip((upper**2 + distance**2 - lower**2) / (2 * upper * distance), -1, 1)
-    aside = np.cross(along, axis) * (1.0 if back else -1.0)
+    aside = np.cross(along, axis) * (-1.0 if back else 1.0)
     middle = start + upper * (cosine * along + np.sqrt(1 - cosine**2) * aside)
     end = start + distance * along
     turns = []
@@ -305,4 +305,4 @@ class Figure:
         """The finished motion; arms not posed yet hang."""
         self.hang_arms()
         name = f"{label}, {variant}" if variant else label
-        return Motion(name, RATE_HZ, self.position, self.rotation, (label, variant or label), "procedural")
+        return Motion(name, RATE_HZ, self.position, self.rotation, (label, name), "procedural")

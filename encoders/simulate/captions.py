@@ -248,16 +248,10 @@ _LABELS: dict[str, dict[str, tuple[str, ...]]] = {
 
 CAPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        f"{label}/{variant}" if variant else label: sentences
+        f"{label}, {variant}" if variant else label: sentences
         for label, variants in _LABELS.items()
         for variant, sentences in variants.items()
     }
 )
-"""Sentences by "label/variant", or by "label" where there is one variant only. Those of one-sided gestures name the
-side or say nothing of it. `caption_key` gives the key of a motion."""
-
-
-def caption_key(labels: tuple[str, ...]) -> str:
-    """The key in CAPTIONS of a motion with `labels` (label, variant)."""
-    label, variant = labels
-    return label if variant == label else f"{label}/{variant}"
+"""Sentences by variant, such as "wave, left hand", or by label where there is one variant only. Those of one-sided
+gestures name the side or say nothing of it."""

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from motionseek.encoders.simulate.body import LEFT, RIGHT, SIDES, SIGN, Figure
 from motionseek.encoders.simulate.curves import TURN, beats, glide, keyframes, phase_of, ring, wander
 from motionseek.encoders.simulate.motion import Motion
-from motionseek.encoders.simulate.posture import base, repeats
+from motionseek.encoders.simulate.posture import base, repeats, strokes
 from motionseek.types import Float64
 
 HANG = np.array([0.12, -0.95, 0.08])
@@ -42,17 +42,6 @@ def _spell(fig: Figure) -> Float64:
 
 def _beat(fig: Figure, rate_hz: float, jitter: float = 0.04) -> Float64:
     return phase_of(fig.t, beats(fig.rng, fig.duration_s, 1 / rate_hz, jitter))
-
-
-def _strokes(fig: Figure, takes_s: float, pause_s: tuple[float, float]) -> tuple[Float64, Float64]:
-    """Single strokes with pauses → progress (N,) of the one under way, 0 to 1, and its number (N,)."""
-    rng = fig.rng
-    gaps = takes_s + rng.uniform(*pause_s, int(fig.duration_s / (takes_s + pause_s[0])) + 3)
-    begin = np.cumsum(gaps) - rng.uniform(0.3, 1.0) * gaps[0]
-    k = np.searchsorted(begin, fig.t, side="right") - 1
-    tempo = takes_s * rng.uniform(0.88, 1.12, len(begin))
-    progress = np.clip((fig.t - begin[np.maximum(k, 0)]) / tempo[np.maximum(k, 0)], 0, 1)
-    return np.where(k < 0, 0.0, progress), np.maximum(k, 0)
 
 
 def _one_side(fig: Figure, extra: Sequence[str] = (), limb: str = "hand") -> tuple[str, list[bool]]:
@@ -83,7 +72,7 @@ def clap(rng: Generator, duration_s: float) -> Motion:
 def push(rng: Generator, duration_s: float) -> Motion:
     """Pushing something away with both hands, once and again."""
     fig = Figure(rng, duration_s)
-    stroke, _ = _strokes(fig, rng.uniform(1.3, 2.6), (0.1, 1.5))
+    stroke, _ = strokes(fig, rng.uniform(1.3, 2.6), (0.1, 1.5))
     out = keyframes(stroke, [0.05, 0.4, 0.6, 1.0], [0.0, 1.0, 1.0, 0.0])
     base(fig, lean=rng.uniform(0.0, 0.3) * out)
     ready = rng.random() < 0.5
@@ -144,7 +133,7 @@ def punch(rng: Generator, duration_s: float) -> Motion:
     fig = Figure(rng, duration_s)
     variant, sides = _one_side(fig, ("alternating",))
     quick = rng.random() < 0.5
-    stroke, count = _strokes(fig, rng.uniform(0.5, 0.9), (0.0, 0.25) if quick else (0.3, 1.6))
+    stroke, count = strokes(fig, rng.uniform(0.5, 0.9), (0.0, 0.25) if quick else (0.3, 1.6))
     hits = keyframes(stroke, [0.08, 0.4, 0.95], [0.0, 1.0, 0.0], 0.0, [0.0, -rng.uniform(20, 90), 0.0])
     turns = [hits * (count % 2 == s if variant == "alternating" else sides[s]) for s in (LEFT, RIGHT)]
     base(fig, sway_m=0.01, turn=rng.uniform(0.2, 0.6) * (turns[RIGHT] - turns[LEFT]), lean=0.08)
@@ -161,7 +150,7 @@ def kick(rng: Generator, duration_s: float) -> Motion:
     """Kicks forward with the "left leg" or the "right leg"."""
     fig = Figure(rng, duration_s)
     variant, sides = _one_side(fig, limb="leg")
-    stroke, _ = _strokes(fig, rng.uniform(0.8, 1.4), (0.2, 1.6))
+    stroke, _ = strokes(fig, rng.uniform(0.8, 1.4), (0.2, 1.6))
     back, high = rng.uniform(0.1, 0.7), rng.uniform(0.7, 1.6)
     at = [0.0, 0.28, 0.52, 0.62, 1.0]
     thigh = keyframes(stroke, at, [0.09, -back, high, high, 0.09])
@@ -184,7 +173,7 @@ def throw(rng: Generator, duration_s: float) -> Motion:
     """Overarm throws with the "left hand" or the "right hand"."""
     fig = Figure(rng, duration_s)
     variant, sides = _one_side(fig)
-    stroke, _ = _strokes(fig, rng.uniform(1.3, 2.1), (0.2, 2.0))
+    stroke, _ = strokes(fig, rng.uniform(1.3, 2.1), (0.2, 2.0))
     sign = 1.0 if sides[RIGHT] else -1.0
     at = [0.0, 0.42, 0.62, 0.78, 1.0]
     base(fig, sway_m=0.008, turn=sign * rng.uniform(0.4, 1.0) * keyframes(stroke, at, [0, -0.8, 0.5, 0.8, 0]))
@@ -233,7 +222,7 @@ def raise_hands(rng: Generator, duration_s: float) -> Motion:
     fig = Figure(rng, duration_s)
     base(fig)
     variant, sides = _one_side(fig, ("both hands", "both hands "))
-    stroke, _ = _strokes(fig, rng.uniform(1.6, 3.2), (0.2, 2.0))
+    stroke, _ = strokes(fig, rng.uniform(1.6, 3.2), (0.2, 2.0))
     up = keyframes(stroke, [0.0, rng.uniform(0.2, 0.35), rng.uniform(0.5, 0.75), 1.0], [0.0, 1.0, 1.0, 0.0])
     aside, high = rng.random() < 0.4, rng.uniform(2.3, 3.0)
     for side in (LEFT, RIGHT):
@@ -250,7 +239,7 @@ def swing(rng: Generator, duration_s: float) -> Motion:
     variant = str(rng.choice(["bat", "racket in the left hand", "racket in the right hand"], p=[0.4, 0.25, 0.35]))
     sign = -1.0 if "left" in variant or (variant == "bat" and rng.random() < 0.25) else 1.0
     lead = RIGHT if sign > 0 else LEFT
-    stroke, _ = _strokes(fig, rng.uniform(1.2, 2.1), (0.2, 2.0))
+    stroke, _ = strokes(fig, rng.uniform(1.2, 2.1), (0.2, 2.0))
     at = [0.0, 0.4, 0.6, 0.75, 1.0]
     turn = sign * rng.uniform(0.6, 1.1) * keyframes(stroke, at, [-0.3, -0.9, 0.4, 1.0, -0.3])
     base(fig, sway_m=0.01, turn=turn, lean=0.12)

@@ -7,11 +7,11 @@ from types import MappingProxyType
 
 from numpy.random import Generator
 
-from motionseek.encoders.simulate import gait, gestures, jumping, posture
-from motionseek.encoders.simulate.captions import CAPTIONS, caption_key
+from motionseek.encoders.simulate import exercise, gait, gestures, jumping, posture, transition
+from motionseek.encoders.simulate.captions import CAPTIONS
 from motionseek.encoders.simulate.motion import Motion
 
-__all__ = ["CAPTIONS", "GENERATORS", "caption_key"]
+__all__ = ["CAPTIONS", "GENERATORS", "ONE_SHOT"]
 
 GENERATORS: Mapping[str, Callable[[Generator, float], Motion]] = MappingProxyType(
     {
@@ -22,20 +22,20 @@ GENERATORS: Mapping[str, Callable[[Generator, float], Motion]] = MappingProxyTyp
         "stand": posture.stand,
         "sit": posture.sit,
         "lie": posture.lie,
-        "sit down": posture.sit_down,
-        "stand up": posture.stand_up,
-        "squat": posture.squat,
-        "lunge": posture.lunge,
+        "sit down": transition.sit_down,
+        "stand up": transition.stand_up,
+        "squat": exercise.squat,
+        "lunge": exercise.lunge,
         "walk": gait.walk,
         "jog": gait.jog,
         "run": gait.run,
         "climb stairs": gait.climb_stairs,
         "descend stairs": gait.descend_stairs,
-        "cycle": posture.cycle_ride,
-        "fall": posture.fall,
-        "turn around": posture.turn_around,
-        "bend over": posture.bend_over,
-        "pick up": posture.pick_up,
+        "cycle": exercise.cycle_ride,
+        "fall": transition.fall,
+        "turn around": transition.turn_around,
+        "bend over": transition.bend_over,
+        "pick up": transition.pick_up,
         "clap": gestures.clap,
         "push": gestures.push,
         "knock": gestures.knock,
@@ -49,4 +49,7 @@ GENERATORS: Mapping[str, Callable[[Generator, float], Motion]] = MappingProxyTyp
         "arm curl": gestures.arm_curl,
     }
 )
-"""label → (rng, duration_s) → a Motion of that duration at 50 Hz, labels = (label, variant)."""
+"""label → (rng, duration_s) → a Motion of that duration at 50 Hz, labels = (label, variant); both stand in CAPTIONS."""
+
+ONE_SHOT = frozenset({"sit down", "stand up", "fall"})
+"""Labels of what happens once, somewhere in the duration: the rest of a long motion is the stillness around it."""
