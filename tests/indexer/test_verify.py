@@ -1,0 +1,60 @@
+import pyarrow as pa
+import pytest
+from synthetic import Linear, recording
+
+from motionseek.errors import ArchiveError
+from motionseek.indexer.pipeline import index
+from motionseek.indexer.store import Store
+from motionseek.indexer.verify import verify
+
+
+@pytest.fixture
+def archive(tmp_path):
+    index([recording(i) for i in range(3)], tmp_path / "a", models=[Linear()])
+    return tmp_path / "a"
+
+
+def kinds(archive):
+    return {(f.kind, f.table): f.count for f in verify(archive)}
+
+
+def test_a_good_archive_has_nothing_to_say(archive):
+    assert verify(archive) == []
+
+
+def test_an_empty_archive_is_good_and_a_folder_is_none(tmp_path):
+    Store.open(tmp_path / "a", create=True)
+    assert verify(tmp_path / "a") == []
+    with pytest.raises(ArchiveError):
+        verify(tmp_path)
+
+
+def test_each_kind_of_damage_is_found_and_counted(archive):
+    store = Store.open(archive)
+    rows = store.table("motion_global").to_arrow()
+    store.table("motion_global").add(rows.slice(0, 2))
+    found = kinds(archive)
+    assert found["duplicate", "motion_global"] == 2
+    assert found["stale", "motion_global.faiss"] == 1
+
+    one = store.windows(columns=["recording_id"])["recording_id"][0].as_py()
+    lost = store.table("windows").count_rows(f"recording_id = '{one}'")
+    store.table("recordings").delete(f"recording_id = '{one}'")
+    found = kinds(archive)
+    assert found["orphan", "windows"] == lost
+    assert found["orphan", "motion_token"] > 0
+
+    other = rows.slice(5, 1).set_column(2, rows.schema.field(2), pa.array(["stranger"]))
+    store.table("motion_projected").delete(f"window_id = '{rows['window_id'][5].as_py()}'")
+    store.table("motion_global").add(other)
+    found = kinds(archive)
+    assert found["foreign", "motion_global"] == 1
+    assert found["missing", "motion_projected"] >= 1
+
+
+def test_what_a_killed_run_left_is_an_orphan_until_it_is_run_again(archive):
+    store = Store.open(archive)
+    store.table("recordings").delete(f"recording_id = '{recording(1).recording_id}'")
+    assert {kind for kind, _ in kinds(archive)} >= {"orphan"}
+    index([recording(i) for i in range(3)], archive, models=[Linear()])
+    assert verify(archive) == []
