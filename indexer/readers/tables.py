@@ -29,6 +29,7 @@ MIN_RATE_HZ = 2.0
 MIN_MEAN_ACC_MPS2 = 5.0
 MAX_MEAN_ACC_MPS2 = 100.0
 REST_TOLERANCE = 0.2
+REST_SWAY = 0.02
 MAX_GYRO_RPS = 75.0
 MAX_MEDIAN_GYRO_RPS = 20.0
 
@@ -84,7 +85,8 @@ def check_units(path: object, acc_t_s: Float64, acc_mps2: Float64, gyro_t_s: Flo
     - Time: a median rate outside 2 Hz to 20 kHz.
     - Accelerometer: the time-mean of |acc| of anything that does not keep falling is at least g (a mean of vectors is
       no longer than the mean of their lengths, and the mean acceleration is small), so a mean below 5 or above
-      100 m/s² is refused; so is a sensor at rest, where |acc| varies by less than 2 %, more than 20 % off g.
+      100 m/s² is refused. So is a sensor at rest (half a second in which it varies by less than 2 % of |acc|) that
+      is more than 20 % off g.
     - Gyroscope: more than 75 rad/s (above 4,000 deg/s, the range of the fastest worn sensors), or a median above
       20 rad/s (three turns a second, kept up). Vigorous strokes peak at 35 rad/s and pass.
 
@@ -93,7 +95,7 @@ def check_units(path: object, acc_t_s: Float64, acc_mps2: Float64, gyro_t_s: Flo
     _check_clock(path, acc_t_s)
     norm = np.linalg.norm(acc_mps2, axis=1)
     mean = float(norm.mean())
-    rest = _rest(norm, acc_t_s)
+    rest = _rest(acc_mps2, acc_t_s)
     if not MIN_MEAN_ACC_MPS2 <= mean <= MAX_MEAN_ACC_MPS2:
         raise UnitError(path, f"|acc| is {mean:.3g} on average where gravity alone is 9.81 m/s²: {_guess(mean, rest)}")
     if rest is not None and abs(rest - STANDARD_GRAVITY_MPS2) > REST_TOLERANCE * STANDARD_GRAVITY_MPS2:
@@ -119,17 +121,18 @@ def _check_clock(path: object, t_s: Float64) -> None:
     raise UnitError(path, f"time advances by {step_s:.3g} a sample, which is no rate of a sensor in seconds: {hint}")
 
 
-def _rest(norm: Float64, t_s: Float64) -> float | None:
-    """Mean of the quietest half second of |acc|, None where there is no rest."""
+def _rest(acc_mps2: Float64, t_s: Float64) -> float | None:
+    """|acc| of the quietest half second, None where nothing rests."""
     if len(t_s) < 2:
         return None
     size = max(5, round(0.5 / float(np.median(np.diff(t_s)))))
-    if len(norm) < size:
+    if len(acc_mps2) < size:
         return None
-    blocks = norm[: len(norm) // size * size].reshape(-1, size)
-    quietest = blocks[np.argmin(blocks.std(axis=1))]
-    mean = float(quietest.mean())
-    return mean if quietest.std() < 0.02 * mean else None
+    blocks = acc_mps2[: len(acc_mps2) // size * size].reshape(-1, size, 3)
+    sway = np.linalg.norm(blocks.std(axis=1), axis=1)
+    quietest = np.argmin(sway)
+    value = float(np.linalg.norm(blocks[quietest].mean(axis=0)))
+    return value if sway[quietest] < REST_SWAY * value else None
 
 
 def _guess(value: float, rest: float | None) -> str:
