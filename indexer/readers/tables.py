@@ -31,7 +31,7 @@ MAX_MEAN_ACC_MPS2 = 100.0
 REST_TOLERANCE = 0.2
 REST_SWAY = 0.02
 MAX_GYRO_RPS = 75.0
-MAX_MEDIAN_GYRO_RPS = 20.0
+MAX_MEDIAN_GYRO_RPS = 30.0
 
 
 def read_imu(
@@ -88,7 +88,7 @@ def check_units(path: object, acc_t_s: Float64, acc_mps2: Float64, gyro_t_s: Flo
       100 m/s² is refused. So is a sensor at rest (half a second in which it varies by less than 2 % of |acc|) that
       is more than 20 % off g.
     - Gyroscope: more than 75 rad/s (above 4,000 deg/s, the range of the fastest worn sensors), or a median above
-      20 rad/s (three turns a second, kept up). Vigorous strokes peak at 35 rad/s and pass.
+      30 rad/s (five turns a second, kept up). Vigorous strokes peak at 35 rad/s and pass.
 
     Raises UnitError.
     """
