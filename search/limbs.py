@@ -108,5 +108,5 @@ def _bone_speed(
 
 def parts_seen(track: PoseTrack) -> tuple[str, ...]:
     """Parts of PARTS of which the track shows a bone in at least a tenth of its frames."""
-    seen = np.isfinite(track.xy_px).all(axis=2)
+    seen: Bool = np.asarray(np.isfinite(track.xy_px).all(axis=2))
     return tuple(part for part in PARTS if any(seen[:, [*a, *b]].all(axis=1).mean() >= 0.1 for a, b in BONES[part]))

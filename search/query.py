@@ -60,7 +60,7 @@ class Query:
             case np.ndarray():
                 return cls.of_vector(value)
             case [Imu(), *_] if all(isinstance(v, Imu) for v in value):
-                query = cls("imu", " + ".join(map(repr, value)), imus=tuple(value))
+                query = cls("imu", " + ".join(map(repr, value)), imus=tuple(v for v in value if isinstance(v, Imu)))
             case _:
                 raise QueryError(
                     f"cannot search for a {type(value).__name__}: give a sentence, a Path, an Imu or several, "

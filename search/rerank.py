@@ -53,7 +53,7 @@ class QueryTokens:
 
     @property
     def duration_s(self) -> float:
-        return self.token.shape[2] * self.token_s
+        return float(self.token.shape[2] * self.token_s)
 
     def __repr__(self) -> str:
         return f"QueryTokens({self.token.shape}, from {self.start_s:.2f} s)"
@@ -116,6 +116,10 @@ def lag_scores(
         raise UsageError(f"the lags {first} to {last} are empty")
     if token.ndim != 4 or token.shape[1] != query.token.shape[1] or token.shape[3] != query.token.shape[3]:
         raise UsageError(f"tokens of shape {token.shape} cannot be compared with a query of {query.token.shape}")
+    # What the query does not have cannot meet anything: one wrist needs a sixth of the products.
+    used = query.mask.any(axis=(0, 2))
+    query = QueryTokens(query.start_s, query.token_s, query.token[:, used], query.mask[:, used])
+    token, mask = token[:, used], mask[:, used]
     phases, parts, steps, _ = query.token.shape
     asked = _joined(query.token, query.mask).reshape(phases * steps, -1)
     held = _joined(token, mask).swapaxes(-1, -2)
@@ -134,8 +138,9 @@ def lag_scores(
 
 def lag_axis_s(query: QueryTokens, first: int, last: int) -> Float64:
     """The M lags of `lag_scores` in seconds, for a stream that starts when the query starts."""
-    steps = np.arange(first * query.phases - (query.phases - 1), last * query.phases + 1)
-    return steps * query.hop_s
+    steps = np.arange(first * query.phases - (query.phases - 1), last * query.phases + 1, dtype=np.float64)
+    lag_s: Float64 = np.multiply(steps, query.hop_s)
+    return lag_s
 
 
 def peak(scores: Float32) -> tuple[Float32, Float64]:

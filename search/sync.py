@@ -21,9 +21,9 @@ from motionseek.encoders.base import StreamEncoder
 from motionseek.encoders.preprocess import imu_grid, pose_grid
 from motionseek.errors import QueryError
 from motionseek.search.correlate import cosine, lags, pearson
+from motionseek.search.encode import tokens_of
 from motionseek.search.limbs import RATE_HZ, Trace, limb_trace, parts_seen, sensor_trace
 from motionseek.search.query import poses_of, sensors_of
-from motionseek.search.tokens import tokens_of
 from motionseek.types import ANY_PART, Alignment, Bool, Float64, Imu, PoseTrack
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ def parabola(scores: Float64) -> Float64:
     left, centre, right = (np.where(usable, x, 0.0) for x in (left, centre, right))
     bend = left - 2 * centre + right
     shift = np.where(bend < 0, 0.5 * (left - right) / np.where(bend < 0, bend, -1.0), 0.0)
-    return m + np.clip(shift, -0.5, 0.5)
+    position: Float64 = m + np.clip(shift, -0.5, 0.5)
+    return position
 
 
 def sync(

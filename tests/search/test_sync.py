@@ -14,6 +14,7 @@ from motionseek.errors import QueryError
 from motionseek.search.sync import sync
 from motionseek.types import Imu, PoseTrack, Span
 
+
 def angle(t_s, seed=0):
     """Forearm angle in the picture's plane (rad), and its rate (rad/s): many swings that never repeat together."""
     rng = np.random.default_rng(seed)

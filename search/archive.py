@@ -1,0 +1,482 @@
+"""An archive that is searched: a query in, moments out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from motionseek.encoders.base import Encoder, StreamEncoder
+from motionseek.errors import ModelError, QueryError, StaleIndex
+from motionseek.indexer.ann import AnnIndex, open_index
+from motionseek.indexer.filters import Filter
+from motionseek.indexer.schema import vector_table_name
+from motionseek.indexer.store import ModelRow, Store
+from motionseek.indexer.tokens import StreamKey
+from motionseek.search import candidates as look
+from motionseek.search.candidates import Candidates, Columns, Plan, Spread
+from motionseek.search.encode import Probes, query_tokens, token_probes, video_probes, window_probes
+from motionseek.search.motion import REACH_S, along, local_scores, needed
+from motionseek.search.query import Query
+from motionseek.search.rerank import fit_near
+from motionseek.search.results import SearchResult, best_apart
+from motionseek.types import MODALITIES, PARTS, Bool, Float32, Float64, Level, Modality, Moment
+
+if TYPE_CHECKING:
+    from motionseek.indexer.pipeline import ModelLike
+
+Rerank = Literal["none", "local", "token"]
+RERANKED = 200
+"""Candidates whose tokens are looked at."""
+APART_S = 0.5
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a search needs to know of one recording. spans: modality → (start_s, end_s) of its streams."""
+
+    uri: str
+    labels: tuple[str, ...]
+    spans: Mapping[str, tuple[float, float]]
+
+
+@dataclass(eq=False)
+class _Opened:
+    """An index and its windows as arrays."""
+
+    index: AnnIndex
+    columns: Columns = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.columns = Columns.of(self.index.windows)
+
+    @cached_property
+    def spreads(self) -> dict[str, Spread]:
+        return look.spreads(self.index, self.columns)
+
+
+class Archive:
+    """Read access by query. Models are loaded when a query first needs them.
+
+    models: used instead of those that the archive names, for the spaces that they have; they must be the same.
+    """
+
+    def __init__(self, store: Store, models: Sequence[str | Path | ModelLike] = ()) -> None:
+        self.store = store
+        self._given = [_loaded(model) for model in models]
+        self._models: dict[str, ModelLike] = {}
+        self._opened: dict[tuple[str, str], _Opened] = {}
+
+    def __repr__(self) -> str:
+        return f"Archive({self.store.root}, {len(self.sources)} recordings)"
+
+    @cached_property
+    def sources(self) -> dict[str, Source]:
+        """recording_id → what was indexed, of all recordings that could be read."""
+        columns = ["recording_id", "uris", "labels", "streams", "narrations", "status"]
+        rows = self.store.recordings(columns=columns).to_pylist()
+        return {row["recording_id"]: _source(row) for row in rows if row["status"] in ("ok", "partial")}
+
+    @cached_property
+    def spaces(self) -> dict[str, ModelRow]:
+        """The model that filled each space."""
+        return self.store.models()
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What the recordings hold."""
+        held = {modality for source in self.sources.values() for modality in source.spans}
+        return tuple(m for m in MODALITIES if m in held)
+
+    # -- questions
+
+    def search(
+        self,
+        query: object,
+        *,
+        target: Modality = "video",
+        k: int = 10,
+        rerank: Rerank | None = None,
+        where: Filter | None = None,
+        group: bool = True,
+        placement: str | None = None,
+    ) -> SearchResult:
+        """The k best moments of `target` for a sentence (str), a file (Path), an Imu or several of one wearer, a
+        PoseTrack, a vector of the space `clip`, or a Query.
+
+        target: what a hit is a stretch of; `Moment.through` says which modality's vectors found it.
+        rerank: "token" scores the best 200 windows by all of their tokens at every lag and gives `offset_s`; "local"
+        by one vector a part; default "token" where query and target share the motion space, else "none".
+        group: the best moment of each recording only.   placement: where the query's sensor is worn.
+
+        `Moment.score` is what hits are ranked by: for motion the mean cosine of tokens (or parts); for `clip` vectors
+        how many standard deviations the window's cosine lies above those of all windows of its modality, which makes
+        modalities comparable; the cosine itself is in `scores["global"]`.
+
+        Raises QueryError where the query cannot be answered as asked, StaleIndex where a model is not the one that
+        built the index. An archive without recordings answers with no moments.
+        """
+        clock = _Clock()
+        if k < 1:
+            raise QueryError(f"k must be at least 1, not {k}")
+        if target not in MODALITIES:
+            raise QueryError(f"target {target!r} is not known; use one of: {', '.join(MODALITIES)}")
+        if rerank not in (None, "none", "local", "token"):
+            raise QueryError(f"rerank {rerank!r} is not known; use none, local or token")
+        with clock("query"):
+            asked = Query.of(query, placement=placement)
+        if not self.sources:
+            return SearchResult(asked.said, target, (), clock.done(), {"kind": "exact", "recall": 1.0})
+        with clock("index"):
+            plan, opened, keep = self._plan(asked, target, where, rerank)
+        if plan.level == "token":
+            moments = self._by_motion(asked, plan, opened, keep, rerank or "token", target, k, clock)
+        else:
+            if rerank in ("local", "token"):
+                raise QueryError(
+                    f"rerank={rerank!r} compares motion, which a {asked.modality} query and the target {target!r} do "
+                    "not share in this archive: use rerank='none'"
+                )
+            moments = self._by_vector(asked, plan, opened, keep, target, k, clock)
+        with clock("group"):
+            chosen = best_apart(moments, k, group=group)
+        about = {"kind": opened.index.kind, "recall": opened.index.recall}
+        return SearchResult(asked.said, target, chosen, clock.done(), about)
+
+    def score_along(
+        self, query: object, recording_id: str, *, through: Modality | None = None, placement: str | None = None
+    ) -> tuple[Float64, Float32]:
+        """The score of a query along one recording: times (N,), the middle of what was compared, and scores (N,).
+
+        For a sentence or vector the cosine of each window of `through` (default: the first of IMU, pose and video that
+        is indexed); for an IMU or pose the token score at each place, against pose where there is any.
+        Raises QueryError for a recording that the archive does not have, or that has nothing to compare.
+        """
+        asked = Query.of(query, placement=placement)
+        if recording_id not in self.sources:
+            raise QueryError(f"the archive has no recording {recording_id}")
+        if asked.modality in ("imu", "pose") and self._speaks("motion", asked.modality):
+            encoder = self._stream_encoder(asked.modality)
+            tokens = query_tokens(asked, encoder)
+            keys = [key for key in self._stream_keys(recording_id) if through in (None, key.modality)]
+            streams = self.store.tokens("motion", keys)
+            for key in keys:
+                if key in streams:
+                    return along(tokens, streams[key])
+            raise QueryError(f"recording {recording_id} has no motion tokens to compare with")
+        opened = self._open("clip", "global")
+        columns = opened.columns
+        mine = np.array([columns.recordings[c] == recording_id for c in range(len(columns.recordings))], np.bool_)
+        probe = self._probes(asked, "clip").vector[0]
+        for modality in (through,) if through else ("imu", "pose", "video", "text"):
+            rows = np.flatnonzero(mine[columns.recording] & (columns.modality == modality))
+            if len(rows):
+                times = (columns.start_s[rows] + columns.end_s[rows]) / 2
+                order = np.argsort(times, kind="stable")
+                return times[order], opened.index.vectors(rows[order]) @ probe
+        raise QueryError(f"recording {recording_id} has no window that the query can be compared with")
+
+    # -- planning
+
+    def _plan(
+        self, asked: Query, target: Modality, where: Filter | None, rerank: Rerank | None
+    ) -> tuple[Plan, _Opened, Bool]:
+        """The first way to answer for which the archive has windows. Motion before `clip`, where both can."""
+        if target not in self.modalities:
+            raise QueryError(f"no recording of this archive holds {target}; it has: {', '.join(self.modalities)}")
+        plans = []
+        if (
+            asked.modality in ("imu", "pose")
+            and target in look.MOTION_THROUGH
+            and self._speaks("motion", asked.modality)
+        ):
+            plans.append(Plan("motion", "token", look.MOTION_THROUGH[target]))
+        if self._speaks("clip", asked.modality):
+            plans.append(Plan("clip", "global", look.clip_through(asked.modality, target)))
+        tried: list[str] = []
+        for plan in plans:
+            if self.store.table(vector_table_name(plan.space, plan.level)) is None:
+                continue
+            opened = self._open(plan.space, plan.level)
+            reachable = self._reachable(opened.columns, plan, target)
+            if reachable.any():
+                keep = reachable if where is None else reachable & self._allowed(opened.index, where)
+                return plan, opened, keep
+            tried += plan.through
+        if not plans:
+            spaces = ", ".join(f"{s} ({', '.join(sorted(row.encoders))})" for s, row in sorted(self.spaces.items()))
+            raise QueryError(
+                f"no model of this archive understands a {asked.modality} query for {target}; it has: {spaces}"
+            )
+        looked = ", ".join(dict.fromkeys(tried)) or "nothing"
+        raise QueryError(
+            f"a {asked.modality} query finds {target} through {looked} of the same recording, and no recording with "
+            f"{target} has that; the archive has: {', '.join(self.modalities)}"
+        )
+
+    def _speaks(self, space: str, modality: str) -> bool:
+        """Whether the space's model has an encoder for a query of this modality."""
+        if space not in self.spaces:
+            return False
+        return modality == "vector" or modality in self.spaces[space].encoders
+
+    def _reachable(self, columns: Columns, plan: Plan, target: Modality) -> Bool:
+        """(N,) windows of the plan's modalities that lie on a stream of the target."""
+        missing = (np.inf, -np.inf)
+        spans = [
+            self.sources[r].spans.get(target, missing) if r in self.sources else missing for r in columns.recordings
+        ]
+        start_s, end_s = np.array(spans, np.float64).reshape(-1, 2).T
+        overlaps = (columns.start_s < end_s[columns.recording]) & (columns.end_s > start_s[columns.recording])
+        return overlaps & np.isin(columns.modality, plan.through)
+
+    def _allowed(self, index: AnnIndex, where: Filter) -> Bool:
+        allowed = self.store.windows(where, columns=["window_id"])["window_id"].combine_chunks()
+        found: Bool = pa.compute.is_in(index.windows["window_id"], value_set=allowed).to_numpy().astype(np.bool_)
+        return found
+
+    # -- the two ways
+
+    def _by_vector(
+        self, asked: Query, plan: Plan, opened: _Opened, keep: Bool, target: Modality, k: int, clock: _Clock
+    ) -> list[Moment]:
+        with clock("encode"):
+            probes = self._probes(asked, plan.space)
+        with clock("candidates"):
+            spread = opened.spreads
+            found = [
+                look.timeless(opened.index, opened.columns, keep, vector, plan.through, spread, max(RERANKED, 4 * k), k)
+                for vector in probes.vector
+            ]
+            best = _merged(found)
+        return [
+            self._moment(opened, best, i, target, float(best.rank_score[i]), {"global": float(best.score[i])})
+            for i in range(len(best))
+        ]
+
+    def _by_motion(
+        self,
+        asked: Query,
+        plan: Plan,
+        opened: _Opened,
+        keep: Bool,
+        rerank: Rerank,
+        target: Modality,
+        k: int,
+        clock: _Clock,
+    ) -> list[Moment]:
+        with clock("encode"):
+            encoder = self._stream_encoder(asked.modality)
+            tokens = query_tokens(asked, encoder)
+        with clock("candidates"):
+            probes = token_probes(tokens, encoder)
+            found = look.timed(opened.index, opened.columns, keep, probes, max(RERANKED, 4 * k), APART_S)
+        if rerank == "none":
+            return [
+                self._moment(opened, found, i, target, float(s), {"projected": float(s)})
+                for i, s in enumerate(found.score)
+            ]
+        best = found.take(_first(found, opened.columns, max(RERANKED, 4 * k), k))
+        with clock("tokens"):
+            keys, which = self._streams_of(opened.columns, best)
+            spans = needed(keys, which, best.offset_s, asked.meant)
+            held = self.store.tokens(plan.space, keys, spans)
+        with clock("rerank"):
+            streams = [(s.start_s, s.token[: len(PARTS)], s.mask[: len(PARTS)]) for s in (held[key] for key in keys)]
+            fitted = fit_near(tokens, streams, which, best.offset_s, REACH_S)
+            scores = {"token": fitted.score}
+            rank_by = fitted.score
+            if rerank == "local":
+                rank_by = scores["local"] = local_scores(tokens, encoder, streams, which, fitted.offset_s)
+            order = [i for i in np.argsort(-rank_by, kind="stable") if np.isfinite(rank_by[i])]
+            return [
+                self._moment(
+                    opened,
+                    best,
+                    i,
+                    target,
+                    float(rank_by[i]),
+                    {"projected": float(best.score[i])} | {level: float(s[i]) for level, s in scores.items()},
+                    aligned=(np.array(asked.meant), float(fitted.offset_s[i])),
+                )
+                for i in order
+            ]
+
+    def _moment(
+        self,
+        opened: _Opened,
+        found: Candidates,
+        i: int,
+        target: Modality,
+        score: float,
+        scores: Mapping[str, float],
+        *,
+        aligned: tuple[Float64, float] | None = None,
+    ) -> Moment:
+        columns, row = opened.columns, int(found.row[i])
+        recording_id = columns.recordings[columns.recording[row]]
+        source = self.sources[recording_id]
+        start_s, end_s, offset_s = float(columns.start_s[row]), float(columns.end_s[row]), None
+        if aligned is not None:
+            meant_s, offset_s = aligned
+            start_s, end_s = (meant_s + offset_s).tolist()
+        first_s, last_s = source.spans[target]
+        caption, labels = (opened.index.windows[name][row].as_py() for name in ("caption", "labels"))
+        return Moment(
+            rank=i + 1,
+            recording_id=recording_id,
+            uri=source.uri,
+            modality=target,
+            start_s=max(start_s, first_s),
+            end_s=min(end_s, last_s),
+            score=score,
+            scores=scores,
+            through=columns.modality[row].item(),
+            person=columns.person[row].item(),
+            offset_s=offset_s,
+            caption=caption,
+            labels=tuple(labels),
+        )
+
+    # -- what is loaded when it is needed
+
+    def _open(self, space: str, level: Level) -> _Opened:
+        if (space, level) not in self._opened:
+            self._opened[space, level] = _Opened(open_index(self.store, space, level))
+        return self._opened[space, level]
+
+    def _encoder(self, space: str, modality: Modality) -> Encoder:
+        row = self.spaces[space]
+        if space not in self._models:
+            given = [m for m in self._given if any(s == space for s, _ in m.encoders)]
+            self._models[space] = given[0] if given else self._load(row)
+        model = self._models[space]
+        encoder = model.encoders.get((space, modality))
+        if encoder is None:
+            raise QueryError(f"the model {row.name} has no encoder for {modality} in the space {space}")
+        built = row.encoders.get(modality, {}).get("fingerprint", row.fingerprint)
+        if encoder.fingerprint != built:
+            raise StaleIndex(
+                f"{self.store.root}: the space {space!r} was built by the model {row.name!r} with the fingerprint "
+                f"{built[:12]}, and the one at hand has {encoder.fingerprint[:12]}: open the archive with the model "
+                "that built it, or index the sources into a new archive"
+            )
+        return encoder
+
+    def _load(self, row: ModelRow) -> ModelLike:
+        if not row.name:
+            raise ModelError(
+                f"{self.store.root}: the space {row.space!r} was built by a model without a name: open the archive "
+                "with that model (models=[…])"
+            )
+        return _loaded(row.name)
+
+    def _stream_encoder(self, modality: str) -> StreamEncoder:
+        encoder = self._encoder("motion", "imu" if modality == "imu" else "pose")
+        if not isinstance(encoder, StreamEncoder):
+            raise QueryError("the motion model of this archive does not tokenise streams: use rerank='none'")
+        return encoder
+
+    def _probes(self, asked: Query, space: str) -> Probes:
+        if asked.vector is not None:
+            width = self._open(space, "global").index.vectors(np.zeros(1, np.int64)).shape[1]
+            if len(asked.vector) != width:
+                raise QueryError(f"vectors of the space {space} have {width} numbers, not {len(asked.vector)}")
+            unit = asked.vector / np.linalg.norm(asked.vector)
+            return Probes(unit[None].astype(np.float32), np.full(1, np.nan))
+        if asked.modality == "text":
+            found = self._encoder(space, "text").encode([asked.text])
+            if found.global_ is None:
+                raise ModelError(f"the encoder of text in the space {space} gives no global vectors")
+            return Probes(found.global_, np.full(1, np.nan))
+        if asked.modality == "video":
+            return video_probes(asked, self._encoder(space, "video"))
+        return window_probes(asked, self._encoder(space, "imu" if asked.modality == "imu" else "pose"))
+
+    def _streams_of(self, columns: Columns, found: Candidates) -> tuple[list[StreamKey], npt.NDArray[np.int64]]:
+        """The token streams of candidates, and which of them each candidate lies on."""
+        keys: dict[StreamKey, int] = {}
+        which = [
+            keys.setdefault(
+                StreamKey(
+                    columns.recordings[columns.recording[row]],
+                    columns.modality[row].item(),
+                    columns.person[row].item(),
+                ),
+                len(keys),
+            )
+            for row in found.row
+        ]
+        return list(keys), np.array(which, np.int64)
+
+    def _stream_keys(self, recording_id: str) -> list[StreamKey]:
+        where = Filter(recording_id=recording_id, modality=("pose", "imu"))
+        rows = self.store.windows(where, columns=["modality", "person"]).to_pylist()
+        keys = dict.fromkeys(StreamKey(recording_id, row["modality"], row["person"]) for row in rows)
+        return sorted(keys, key=lambda key: (key.modality != "pose", key.person))
+
+
+def open(path: str | Path, *, models: Sequence[str | Path | ModelLike] = ()) -> Archive:
+    """Open an archive for reading. Raises ArchiveError where there is none; models: see Archive."""
+    return Archive(Store.open(path), models)
+
+
+def _loaded(model: str | Path | ModelLike) -> ModelLike:
+    if not isinstance(model, str | Path):
+        return model
+    from motionseek.encoders.model import load_model
+
+    return load_model(model)
+
+
+def _source(row: Mapping[str, Any]) -> Source:
+    spans: dict[str, tuple[float, float]] = {}
+    streams = [*row["streams"], *({"modality": "text", **told} for told in row["narrations"])]
+    for stream in streams:
+        start_s, end_s = spans.get(stream["modality"], (np.inf, -np.inf))
+        spans[stream["modality"]] = min(start_s, stream["start_s"]), max(end_s, stream["end_s"])
+    return Source(row["uris"][0] if row["uris"] else "", tuple(row["labels"]), spans)
+
+
+def _first(found: Candidates, columns: Columns, count: int, recordings: int) -> npt.NDArray[np.int64]:
+    """The first `count` candidates, and the best one of each of the first `recordings` recordings."""
+    _, best = np.unique(columns.recording[found.row], return_index=True)
+    return np.unique(np.concatenate([np.arange(min(len(found), count)), np.sort(best)[:recordings]]))
+
+
+def _merged(found: Sequence[Candidates]) -> Candidates:
+    """Candidates of several probes as one list; a window keeps its best score."""
+    row = np.concatenate([f.row for f in found])
+    rank = np.concatenate([f.rank_score for f in found])
+    order = np.argsort(-rank, kind="stable")
+    _, first = np.unique(row[order], return_index=True)
+    at = order[np.sort(first)]
+    score, offset_s = np.concatenate([f.score for f in found]), np.concatenate([f.offset_s for f in found])
+    return Candidates(row[at], score[at], rank[at], offset_s[at])
+
+
+class _Clock:
+    """Milliseconds per stage."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.stages: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[stage] = self.stages.get(stage, 0.0) + (time.perf_counter() - began) * 1e3
+
+    def done(self) -> dict[str, float]:
+        return {**self.stages, "total": (time.perf_counter() - self.began) * 1e3}

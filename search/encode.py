@@ -1,0 +1,146 @@
+"""A query → vectors and tokens, computed with whatever surrounds the stretch that is meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from motionseek.encoders.base import Encoder, StreamEncoder
+from motionseek.encoders.preprocess import Grid, imu_grid, pose_grid
+from motionseek.errors import ModelError, QueryError, UsageError
+from motionseek.search.query import Query
+from motionseek.search.rerank import QueryTokens, interleaved
+from motionseek.types import ANY_PART, PARTS, Bool, Float32, Float64, Span
+
+PHASES = 5
+AROUND_S = 1.0
+"""Surroundings that are kept on each side: more than any token looks at."""
+SHIFT_S = 0.2
+MIN_QUERY_S = 0.4
+PLACES = 5
+"""A long query is looked up at this many places; the exact score then takes all of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Probes:
+    """Vectors to look up, V of them. vector: (V, D) float32.   start_s: (V,) where on the query's clock the window
+    that the vector stands for begins; NaN where the query has no time."""
+
+    vector: Float32
+    start_s: Float64
+
+
+def tokens_of(encoder: StreamEncoder, grid: Grid, hop_s: float) -> tuple[Float32, Bool]:
+    """Tokens of PARTS every hop_s: (6, T, D) float32 unit-normalised and mask (6, T); token i starts at
+    grid.start_s + i * hop_s. A sensor worn nobody knows where has none."""
+    found = encoder.encode(grid.x[None], grid.mask[None], hop_s=hop_s)
+    if found.token is None or found.mask is None:
+        raise ModelError(f"the encoder of {encoder.modality} in the space {encoder.space} gives no tokens")
+    parts = len(PARTS)
+    return found.token[0, :parts], found.mask[0, :parts]
+
+
+def query_grid(query: Query, rate_hz: float, start_s: float, end_s: float) -> Grid:
+    """The query's stream on a regular clock from start_s. Raises QueryError where two sensors share a part."""
+    span = Span(start_s, max(end_s, start_s + 2 / rate_hz))
+    if query.pose is not None:
+        return pose_grid(query.pose, rate_hz, span)
+    try:
+        return imu_grid(query.imus, rate_hz, span)
+    except UsageError as error:
+        raise QueryError(str(error)) from error
+
+
+def query_tokens(query: Query, encoder: StreamEncoder) -> QueryTokens:
+    """Tokens of the stretch that is meant, at PHASES phases.
+
+    Raises QueryError where it is too short, or where no sensor has a known placement.
+    """
+    start_s, end_s = query.meant
+    if end_s - start_s < MIN_QUERY_S:
+        raise QueryError(
+            f"{query.said} is {end_s - start_s:.2f} s long: at least {MIN_QUERY_S:g} s of motion are needed"
+        )
+    if query.imus and all(imu.part == ANY_PART for imu in query.imus):
+        raise QueryError(
+            "where the sensor is worn is not known, and motion is compared part by part: say it, for instance with "
+            "--placement right_wrist (in Python: Imu.load(path, placement=…))"
+        )
+    hop_s = encoder.token_s / PHASES
+    before = int((min(AROUND_S, max(0.0, start_s - query.start_s)) + 1e-9) / encoder.token_s)
+    grid = query_grid(query, encoder.rate_hz, start_s - before * encoder.token_s, min(query.end_s, end_s + AROUND_S))
+    token, mask = tokens_of(encoder, grid, hop_s)
+    first = before * PHASES
+    count = int((end_s - start_s - encoder.token_s) / hop_s + 1 + 0.5)
+    token, mask = token[:, first : first + count], mask[:, first : first + count]
+    if not mask.any():
+        raise QueryError(f"{query.said} has no usable motion between {start_s:g} and {end_s:g} s")
+    return interleaved(start_s, encoder.token_s, token, mask, PHASES)
+
+
+def token_probes(tokens: QueryTokens, encoder: StreamEncoder) -> Probes:
+    """Projected windows of the query, at every phase and every shift of a token within the index's stride.
+
+    A query shorter than a window is placed everywhere inside one, what is missing masked.
+    """
+    _, parts, held, width = tokens.token.shape
+    size = round(encoder.window_s / encoder.token_s)
+    if held <= size:
+        starts = np.arange(held - size, 1)
+    else:
+        blocks = np.unique(np.linspace(0, held - size, PLACES).round().astype(int))
+        starts = np.unique(np.clip(blocks[:, None] + np.arange(size // 5), 0, held - size))
+    at = starts[:, None] + np.arange(size)
+    there = (at >= 0) & (at < held)
+    at = np.clip(at, 0, held - 1)
+    token = tokens.token[:, :, at] * there[:, :, None]
+    mask = tokens.mask[:, :, at] & there
+    views = np.ascontiguousarray(token.transpose(0, 2, 1, 3, 4)).reshape(-1, parts, size, width)
+    masks = np.ascontiguousarray(mask.transpose(0, 2, 1, 3)).reshape(-1, parts, size)
+    start_s = tokens.start_s + np.add.outer(np.arange(tokens.phases) * tokens.hop_s, starts * tokens.token_s)
+    kept = masks.any(axis=(1, 2))
+    views = views * masks[..., None]
+    return Probes(encoder.project(views[kept], masks[kept]), start_s.reshape(-1)[kept])
+
+
+def window_probes(query: Query, encoder: Encoder) -> Probes:
+    """Global vectors of windows of the stretch that is meant: at PLACES places, each at every shift within 1 s."""
+    start_s, end_s = query.meant
+    spare_s = max(0.0, end_s - start_s - encoder.window_s)
+    blocks = np.linspace(0, spare_s, PLACES if spare_s > 1 else 1)
+    offsets = np.unique(np.round(np.clip(np.add.outer(blocks, SHIFT_S * np.arange(5)), 0, spare_s), 6))
+    length = round(encoder.window_s * encoder.rate_hz)
+    grid = query_grid(query, encoder.rate_hz, start_s, end_s)
+    first = np.rint(offsets * encoder.rate_hz).astype(np.int64)
+    short = max(0, int(first.max()) + length - grid.x.shape[2])
+    x, mask = np.pad(grid.x, ((0, 0), (0, 0), (0, short))), np.pad(grid.mask, ((0, 0), (0, short)))
+    at = first[:, None] + np.arange(length)
+    seen = np.ascontiguousarray(mask[:, at].swapaxes(0, 1))
+    found = encoder.encode(np.ascontiguousarray(x[:, :, at].transpose(2, 0, 1, 3)), seen)
+    if found.global_ is None or not seen.any():
+        raise QueryError(f"{query.said} has no usable motion between {start_s:g} and {end_s:g} s")
+    return Probes(found.global_, start_s + offsets)
+
+
+def video_probes(query: Query, encoder: Encoder) -> Probes:
+    """Global vectors of the video's windows, at up to PLACES places."""
+    from motionseek.indexer.video import frame_times, frames_at
+
+    if query.video is None:
+        raise QueryError(f"{query.said} is no video")
+    times = frame_times(query.video)
+    span = query.span or Span(float(times[0]), float(times[-1]) + 1e-3)
+    start_s, end_s = max(span.start_s, float(times[0])), min(span.end_s, float(times[-1]) + 1e-3)
+    if start_s >= end_s:
+        raise QueryError(f"{query.said} lies outside the video, which spans {times[0]:.2f}-{times[-1]:.2f} s")
+    window_s = min(encoder.window_s or 5.0, end_s - start_s)
+    starts = np.unique(np.linspace(start_s, end_s - window_s, PLACES if end_s - start_s > window_s + 1 else 1))
+    count = max(1, round(window_s * encoder.rate_hz))
+    wanted = np.minimum(starts[:, None] + (np.arange(count) + 0.5) * window_s / count, times[-1])
+    size = getattr(encoder, "frame_size", None)
+    frames = np.stack([frames_at(query.video, row, size=size) for row in wanted])
+    found = encoder.encode(frames)
+    if found.global_ is None:
+        raise ModelError(f"the encoder of video in the space {encoder.space} gives no global vectors")
+    return Probes(found.global_, starts)
