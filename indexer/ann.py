@@ -32,6 +32,10 @@ EXACT_ROWS = 20_000
 BRUTE_ROWS = 20_000
 """Where a filter leaves no more rows than this, they are scanned in full."""
 TARGET_RECALL = 0.99
+SEEN_PER_ANSWER = 10
+"""How many rows that may answer are looked at for each answer wanted, at least."""
+GPU_MOST = 2048
+"""Largest k and number of lists that FAISS takes on a GPU."""
 LAYOUT = 1
 
 
@@ -115,18 +119,20 @@ class AnnIndex:
             selector = faiss.IDSelectorBitmap(bits)
         if self.kind == "exact":
             options = faiss.SearchParameters(sel=selector) if selector else None
-            engine = self._gpu if self._gpu is not None and selector is None else self._index
+            engine = self._gpu if self._gpu is not None and selector is None and k <= GPU_MOST else self._index
             found: tuple[Float32, Int64] = engine.search(query, k, params=options)
             return found
-        if self._gpu is not None and selector is None:
-            found = self._gpu.search(query, k)
-        else:
-            options = faiss.SearchParametersIVF(sel=selector, nprobe=int(self.parameters["nprobe"]))
-            found = self._index.search(query, k, params=options)
+        nlist, kept = int(self.parameters["nlist"]), len(self) if keep is None else int(keep.sum())
+        # The recall was measured for ten answers: for more, and for fewer rows that may answer, look into more lists.
+        nprobe = min(nlist, max(int(self.parameters["nprobe"]), -(-SEEN_PER_ANSWER * k * nlist // kept)))
+        options = faiss.SearchParametersIVF(sel=selector, nprobe=nprobe)
+        on_gpu = self._gpu is not None and selector is None and max(k, nprobe) <= GPU_MOST
+        engine = self._gpu if on_gpu else self._index
+        found = engine.search(query, k, params=options)
         short = (found[1] < 0).any(axis=1)
         if short.any():
             # The probed lists held too few rows that may answer: look into all of them.
-            options = faiss.SearchParametersIVF(sel=selector, nprobe=int(self.parameters["nlist"]))
+            options = faiss.SearchParametersIVF(sel=selector, nprobe=nlist)
             found[0][short], found[1][short] = self._index.search(query[short], k, params=options)
         return found
 
@@ -237,8 +243,6 @@ def _with_gpu(ann: AnnIndex) -> AnnIndex:
     faiss = import_faiss()
     if faiss.get_num_gpus() > 0 and len(ann):
         ann._gpu = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, ann._index)
-        if ann.kind == "ivf":
-            ann._gpu.nprobe = int(ann.parameters["nprobe"])
     return ann
 
 
