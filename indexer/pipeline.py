@@ -8,89 +8,28 @@ import platform
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
-from motionseek.encoders.base import Encoder, StreamEncoder
-from motionseek.errors import ArchiveError, DamagedFile, MediaError, ModelError, MotionseekError, StaleIndex, UsageError
+from motionseek.errors import ArchiveError, DamagedFile, MediaError, ModelError, MotionseekError, UsageError
 from motionseek.indexer.ann import import_faiss, open_index
 from motionseek.indexer.catalog import Catalog, Row, failed_row, recording_row
 from motionseek.indexer.encode import Encoders, encode_recording
 from motionseek.indexer.readers import Source, content_id, discover, read
+from motionseek.indexer.report import Event, IndexReport, Progress
 from motionseek.indexer.schema import row_id, vector_table_name
-from motionseek.indexer.store import ModelRow, Store
-from motionseek.indexer.windows import TICK_S, grid
+from motionseek.indexer.spaces import ModelLike, claim_spaces, encoders_of, load_models
+from motionseek.indexer.store import Store
+from motionseek.indexer.windows import grid
 from motionseek.indexer.writer import Writer
-from motionseek.types import Level, Modality, Recording
+from motionseek.types import Level, Recording
+
+__all__ = ["Event", "IndexReport", "ModelLike", "Progress", "build_indexes", "index"]
 
 log = logging.getLogger(__name__)
-
-
-class ModelLike(Protocol):
-    """What `index` needs of a model; `load_model` gives one, and any object that has these will do."""
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    @property
-    def card(self) -> Mapping[str, Any]: ...
-
-    @property
-    def encoders(self) -> Mapping[Any, Encoder]:
-        """(space, modality) → Encoder."""
-        ...
-
-
-@dataclass(frozen=True)
-class Event:
-    """How far a run is.
-
-    stage: "found" once, with the total; "recording" after each; "writing", "building" before work on the whole
-    archive; "done" at the end.   done, total: recordings.   seconds: of recorded time, in this recording.
-    """
-
-    stage: Literal["found", "recording", "writing", "building", "done"]
-    done: int
-    total: int
-    uri: str = ""
-    status: Literal["", "ok", "partial", "failed", "known"] = ""
-    reason: str = ""
-    seconds: float = 0.0
-    windows: int = 0
-
-
-class Progress(Protocol):
-    """Told of every event, in order, in the thread that called `index`."""
-
-    def __call__(self, event: Event, /) -> None: ...
-
-
-@dataclass(frozen=True)
-class IndexReport:
-    """What a run did. failed, partial: (uri, reason).   skipped: known already.   recorded_s: seconds indexed."""
-
-    indexed: int
-    skipped: int
-    failed: tuple[tuple[str, str], ...]
-    partial: tuple[tuple[str, str], ...]
-    seconds: float
-    windows: int
-    recorded_s: float
-    timings_s: Mapping[str, float]
-    indexes: Mapping[str, Mapping[str, Any]]
-    """Per index its kind, rows and measured recall."""
-
-    def to_json(self) -> dict[str, Any]:
-        listed = {
-            name: [{"uri": uri, "reason": reason} for uri, reason in getattr(self, name)]
-            for name in ("failed", "partial")
-        }
-        rounded = {name: round(s, 3) for name, s in self.timings_s.items()}
-        own = {"seconds": round(self.seconds, 3), "recorded_s": round(self.recorded_s, 3), "timings_s": rounded}
-        return {**asdict(self), **listed, **own}
 
 
 @dataclass
@@ -130,13 +69,13 @@ def index(
     started = datetime.now(UTC).isoformat()
     import_faiss()
     grid(window_s, window_s=window_s, stride_s=stride_s)
-    loaded = _load(models)
-    encoders = _encoders(loaded, window_s)
+    loaded = load_models(models)
+    encoders = encoders_of(loaded, window_s)
     items = _discover(sources, format)
     tell = progress or (lambda event: None)
     tally = _Tally()
     with Writer(archive) as writer:
-        _claim_spaces(writer, loaded, window_s, stride_s)
+        claim_spaces(writer, loaded, window_s, stride_s)
         run = _Run(writer, Catalog(writer.store), encoders, loaded, window_s, stride_s, tally)
         tell(Event("found", 0, len(items)))
         for i, item in enumerate(items):
@@ -337,97 +276,6 @@ def _discover(sources: str | Path | Recording | Sequence[str | Path | Recording]
             item = _Item(given)
             found.setdefault(item.uri, item)
     return list(found.values())
-
-
-def _load(models: Sequence[str | Path | ModelLike]) -> list[tuple[str, ModelLike]]:
-    if isinstance(models, str | Path):
-        models = [models]
-    if not models:
-        raise UsageError("models is empty: name at least one model, for instance 'starter'")
-    loaded: list[tuple[str, ModelLike]] = []
-    for model in models:
-        if isinstance(model, str | Path):
-            from motionseek.encoders.model import load_model
-
-            name = str(Path(model).resolve()) if Path(model).is_dir() else str(model)
-            loaded.append((name, load_model(model)))
-        else:
-            loaded.append((str(model.card.get("name", "")), model))
-    return loaded
-
-
-def _encoders(loaded: Sequence[tuple[str, ModelLike]], window_s: float) -> Encoders:
-    """All encoders by (space, modality). Raises ArchiveError where two models share a space."""
-    owner: dict[str, str] = {}
-    found: dict[tuple[str, Modality], Encoder] = {}
-    for name, model in loaded:
-        for (space, modality), encoder in model.encoders.items():
-            if owner.setdefault(space, model.fingerprint) != model.fingerprint:
-                raise ArchiveError(
-                    f"two of the models fill the space {space!r}, and their vectors cannot be compared: "
-                    f"index with each into an archive of its own"
-                )
-            if encoder.window_s and abs(encoder.window_s - window_s) > 1e-6:
-                raise UsageError(f"window_s is {window_s:g}, but model {name} is made for {encoder.window_s:g} s")
-            if isinstance(encoder, StreamEncoder):
-                per_tick = TICK_S / encoder.token_s
-                if abs(per_tick - round(per_tick)) > 1e-6 or round(per_tick) < 1:
-                    raise ModelError(
-                        f"model {name} has tokens of {encoder.token_s:g} s, which do not fit into {TICK_S} s"
-                    )
-            found[space, modality] = encoder
-    return found
-
-
-def _claim_spaces(writer: Writer, loaded: Sequence[tuple[str, ModelLike]], window_s: float, stride_s: float) -> None:
-    """Write down which model fills which space; refuse what would mix."""
-    held = writer.store.models()
-    root = writer.store.root
-    for row in held.values():
-        if (row.window_s, row.stride_s) != (window_s, stride_s):
-            raise ArchiveError(
-                f"{root} has windows of {row.window_s:g} s every {row.stride_s:g} s, not {window_s:g} s every "
-                f"{stride_s:g} s: index with those, or into a new archive"
-            )
-    new: list[Row] = []
-    for name, model in loaded:
-        for space in dict.fromkeys(space for space, _ in model.encoders):
-            if space not in held:
-                new.append(_model_row(space, name, model, window_s, stride_s))
-            elif held[space].fingerprint != model.fingerprint:
-                raise StaleIndex(_mixed(root, held[space], name))
-    if new:
-        writer.put_models(new)
-
-
-def _mixed(root: Path, held: ModelRow, name: str) -> str:
-    return (
-        f"the space {held.space!r} of {root} was filled by the model {held.name or held.fingerprint[:12]!r}, and "
-        f"vectors of {name!r} cannot be compared with them: index into a new archive, or with that model"
-    )
-
-
-def _model_row(space: str, name: str, model: ModelLike, window_s: float, stride_s: float) -> Row:
-    encoders = {
-        modality: {
-            "fingerprint": encoder.fingerprint,
-            "levels": list(encoder.levels),
-            "rate_hz": encoder.rate_hz,
-            "window_s": encoder.window_s,
-            "token_s": encoder.token_s if isinstance(encoder, StreamEncoder) else None,
-        }
-        for (its_space, modality), encoder in model.encoders.items()
-        if its_space == space
-    }
-    return {
-        "space": space,
-        "fingerprint": model.fingerprint,
-        "name": name,
-        "encoders": json.dumps(encoders, sort_keys=True),
-        "card": json.dumps(dict(model.card), ensure_ascii=False, sort_keys=True),
-        "window_s": window_s,
-        "stride_s": stride_s,
-    }
 
 
 def _run_row(started: str, configuration: Mapping[str, Any], report: IndexReport) -> Row:
