@@ -70,7 +70,8 @@ def ring(t: Float64, at: ArrayLike, size: ArrayLike, frequency_hz: float, decay_
     t: (N,)     at: (K,) times of the impacts     size: (K,) m, or one for all     → (N,), kinked at impacts
     """
     since = np.maximum(np.subtract.outer(t, np.asarray(at, dtype=np.float64)), 0.0)
-    return np.asarray((size * (1 - np.cos(TURN * frequency_hz * since)) * np.exp(-since / decay_s)).sum(axis=1))
+    each = np.broadcast_to(size, since.shape) * (1 - np.cos(TURN * frequency_hz * since)) * np.exp(-since / decay_s)
+    return np.asarray(each.sum(axis=1))
 
 
 def beats(rng: Generator, duration_s: float, period_s: float, jitter: float) -> Float64:

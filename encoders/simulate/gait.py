@@ -33,11 +33,14 @@ def along(arc: Float64, aside: Float64, curvature: float) -> Float64:
     return np.stack([x, np.sin(turn) / bend - aside * np.sin(turn)], axis=-1)
 
 
-def swing_arms(fig: Figure, stride: Float64, *, size: float, elbow: float, bias: float, pump: float) -> None:
-    """Arms against the legs, each forward when the other foot lands. stride: (N,) phase, the left foot lands at 0."""
+def swing_arms(
+    fig: Figure, stride: Float64, *, size: float, elbow: float, bias: float, pump: float, lead: float = 0.0
+) -> None:
+    """Arms against the legs, each forward when the other foot lands, or the share `lead` of a stride before.
+    stride: (N,) phase, the left foot lands at 0"""
     rng = fig.rng
     held = int(rng.integers(2)) if rng.random() < 0.15 else -1
-    lag = rng.uniform(-0.03, 0.06)
+    lag = rng.uniform(-0.03, 0.06) - lead
     for side in (LEFT, RIGHT):
         beat = TURN * (stride - LEG_OFFSET[side] - lag)
         own = size * rng.normal(1, 0.12) * (0.15 if side == held else 1.0)
@@ -67,18 +70,18 @@ def walk(rng: Generator, duration_s: float) -> Motion:
 
     off = rng.uniform(0.9, 1.2)
     at = (0.0, 0.05, 0.1, 0.2, 0.32, 0.42, 0.54, duty + 0.02, duty + 0.14, duty + 0.25, 0.96)
-    pitch_at = (-0.3, -0.12, -0.01, 0.0, 0.01, 0.15, 0.6, off, 0.5 * off, -0.08, -0.33)
+    pitch_at = (-0.3, -0.12, -0.01, 0.0, 0.03, 0.22, 0.68, off, 0.5 * off, -0.08, -0.33)
     leg = stride[:, None] - LEG_OFFSET
     inside = np.mod(leg, 1.0)
     pitch = cycle(inside, at, pitch_at)
     swing = np.clip((inside - duty) / (1 - duty), 0, 1)
-    moved = np.floor(leg) + glide(swing, 0.42)
+    moved = np.floor(leg) + glide(swing, 0.38)
     stride_m = 2 * step_m
-    arc = stride_m * (moved + duty / 2 + LEG_OFFSET) - 0.08 * stride_m
+    arc = stride_m * (moved + duty / 2 + LEG_OFFSET) - 0.06 * stride_m
     aside = np.array(SIGN) * rng.uniform(0.03, 0.07)
     sole = np.zeros((fig.n, 2, 3))
     sole[..., [0, 2]] = along(arc, aside, curvature)
-    sole[..., 1] = rng.uniform(0.02, 0.05) * np.sin(np.pi * swing) ** 2
+    sole[..., 1] = rng.uniform(0.02, 0.06) * np.sin(np.pi * swing**0.85) ** 2
     yaw = curvature * arc + np.array(SIGN) * rng.uniform(0.0, 0.2)
 
     beat = TURN * stride
@@ -102,7 +105,7 @@ def walk(rng: Generator, duration_s: float) -> Motion:
         chest=(1.7 * twist * np.cos(beat - 0.2), 0.6 * lean, -1.1 * list_ * np.cos(beat - TURN * 0.22)),
     )
     ankle, _ = fig.ankle(sole, yaw, pitch)
-    flexed = 0.988 - 0.03 * np.clip((inside - 0.48) / (duty - 0.48), 0, 1)
+    flexed = 0.991 - 0.01 * np.clip((inside - 0.48) / (duty - 0.48), 0, 1)
     root[:, 1] = bob + np.min(fig.headroom(root + bob[:, None] * [0, 1, 0], ankle, inside < duty, straight=flexed))
     root[:, 1] += jolt(fig, beat_s, 0.0002, 0.0012, cadence / 1.8)
     fig.move(root)
@@ -136,9 +139,9 @@ def _run(rng: Generator, duration_s: float, label: str) -> Motion:
     curvature = 0.0 if rng.random() < 0.7 else float(rng.choice([-1, 1]) / rng.uniform(3.0, 10.0))
 
     flight = air * np.diff(beat_s) * rng.normal(1, 0.04, len(beat_s) - 1).clip(0.9, 1.1)
-    at = np.stack([beat_s[1:] - flight, beat_s[1:]], axis=1).ravel()
+    event_s = np.stack([beat_s[1:] - flight, beat_s[1:]], axis=1).ravel()
     slope = np.outer(GRAVITY_MPS2 * flight / 2, [1.0, -1.0]).ravel()
-    bounce = keyframes(fig.t, at, np.zeros(len(at)), slope, -GRAVITY_MPS2)
+    bounce = keyframes(fig.t, event_s, np.zeros(len(event_s)), slope, -GRAVITY_MPS2)
 
     duty = (1 - air) / 2
     leg = stride[:, None] - LEG_OFFSET
@@ -174,7 +177,7 @@ def _run(rng: Generator, duration_s: float, label: str) -> Motion:
     root[:, 1] = bounce + jolt(fig, beat_s, 0.0006, 0.0028, (cadence * step_m / 2.5) ** 0.5)
     fig.move(root)
     fig.legs(sole, yaw, pitch, np.sin(np.pi * swing) ** 2)
-    swing_arms(fig, stride, size=rng.uniform(0.3, 0.8), elbow=rng.uniform(1.1, 1.7), bias=-0.05, pump=0.15)
+    swing_arms(fig, stride, size=rng.uniform(0.3, 0.8), elbow=rng.uniform(1.1, 1.7), bias=-0.05, pump=0.15, lead=0.1)
     return fig.motion(label)
 
 
@@ -199,6 +202,7 @@ def _stairs(rng: Generator, duration_s: float, *, up: bool) -> Motion:
     inside = np.mod(leg, 1.0)
     swing = np.clip((inside - duty) / (1 - duty), 0, 1)
     print_at = np.floor(leg) + duty / 2 + LEG_OFFSET
+    at: tuple[float, ...]
     if up:
         at = (0.0, 0.08, 0.2, 0.4, 0.52, duty, duty + 0.13, 0.88)
         pitch = cycle(inside, at, (0.0, 0.0, 0.0, 0.05, 0.3, rng.uniform(0.5, 0.8), 0.45, 0.0))

@@ -202,9 +202,9 @@ def wave(rng: Generator, duration_s: float) -> Motion:
             continue
         go = size * np.sin(beat + rng.uniform(-0.3, 0.3))
         if wide:
-            out, turned, bent = rng.uniform(0.7, 1.7), -rng.uniform(1.1, 1.5), rng.uniform(1.0, 1.7) + go
+            out, turned, bent = rng.uniform(0.7, 1.7), -rng.uniform(1.1, 1.5) + 0 * go, rng.uniform(1.0, 1.7) + go
         else:
-            out, turned, bent = rng.uniform(0.15, 0.6), -0.1 + go, rng.uniform(1.9, 2.2)
+            out, turned, bent = rng.uniform(0.15, 0.6), -0.1 + go, rng.uniform(1.9, 2.2) + 0 * go
         rest = fig.rest_elbow
         fig.arm(
             side,

@@ -38,7 +38,7 @@ def toe_off_height(fig: Figure, pitch: float) -> float:
 def jolt(fig: Figure, at: ArrayLike, low_m: float, high_m: float, speed: ArrayLike = 1.0) -> Float64:
     """(N,) m: impacts at the times `at` (K,), each of random size times `speed`, in this person's flesh and pocket."""
     at = np.atleast_1d(np.asarray(at, dtype=np.float64))
-    size = speed * fig.rng.uniform(low_m, high_m) * fig.rng.uniform(0.6, 1.4, at.shape)
+    size = np.asarray(speed) * fig.rng.uniform(low_m, high_m) * fig.rng.uniform(0.6, 1.4, at.shape)
     return ring(fig.t, at, size, fig.rng.uniform(8, 14), fig.rng.uniform(0.03, 0.07))
 
 

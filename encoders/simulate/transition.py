@@ -49,7 +49,7 @@ def _chair(rng: Generator, duration_s: float, label: str) -> Motion:
     rest = np.array([-0.05, -0.42, 0.22]) if rng.random() < 0.7 else np.array([0.05, -0.48, 0.02])
     hang = np.array([0.12, -0.6, 0.05])
     for side in (LEFT, RIGHT):
-        way = (rest - hang) * seated[:, None] + [0.0, 0.0, 0.1] * bow[:, None] * rng.uniform(-1, 2.5) + hang
+        way = (rest - hang) * seated[:, None] + np.array([0.0, 0.0, 0.1]) * bow[:, None] * rng.uniform(-1, 2.5) + hang
         way = way * [SIGN[side], 1, 1] * fig.body.height / 1.75
         fig.reach(side, way + wander(rng, fig.n, 0.003, 0.5, 3), swivel=rng.uniform(0.1, 0.5))
     return fig.motion(label)
@@ -115,7 +115,7 @@ def turn_around(rng: Generator, duration_s: float) -> Motion:
         heading = sign * rng.uniform(0.8, 2.2) * (fig.t + 0.3 * np.sin(TURN * step) / TURN)
     leg = step[:, None] / 2 - np.array([0.0, 0.5])
     moving = np.clip((np.mod(leg, 1.0) - 0.58) / 0.42, 0, 1)
-    last_s, next_s = (_time_of(beat_s, np.floor(leg) + k, fig) for k in (0.3, 1.3))
+    last_s, next_s = (_time_of(beat_s, np.floor(leg) + k) for k in (0.3, 1.3))
     yaw = _at(heading, last_s, fig) * (1 - glide(moving)) + _at(heading, next_s, fig) * glide(moving)
     turning = np.clip(np.abs(np.gradient(heading) * RATE_HZ)[:, None] / 0.5, 0, 1)
     sole = apply(axis_turn(1, yaw), np.array([[0.1, 0, 0], [-0.1, 0, 0]]) * rng.uniform(0.7, 1.3))
@@ -136,14 +136,14 @@ def turn_around(rng: Generator, duration_s: float) -> Motion:
     return fig.motion("turn around", variant)
 
 
-def _time_of(beat_s: Float64, stride: Float64, fig: Figure) -> Float64:
+def _time_of(beat_s: Float64, stride: Float64) -> Float64:
     """When each foot's stride count (N, 2) is reached, s."""
     step = 2 * (stride + np.array([0.0, 0.5]))
-    return np.interp(step, np.arange(len(beat_s)), beat_s)
+    return np.asarray(np.interp(step, np.arange(len(beat_s)), beat_s))
 
 
 def _at(curve: Float64, when_s: Float64, fig: Figure) -> Float64:
-    return np.interp(when_s, fig.t, curve)
+    return np.asarray(np.interp(when_s, fig.t, curve))
 
 
 def bend_over(rng: Generator, duration_s: float) -> Motion:
