@@ -51,6 +51,12 @@ CONFIDENCE = np.array([0.8, 0.3, 0.3, 0.3, 0.3, *[1.0] * 12], dtype=np.float32)
 IMAGE_SIZE = (640, 480)
 FOCAL_PX = 571.0
 
+MAT_ERRORS = (
+    *(OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, MemoryError),
+    *(zlib.error, struct.error, scipy.io.matlab.MatReadError),
+)
+"""What scipy raises on damaged MAT-files."""
+
 NPZ_KEYS = ("trial", "imu", "imu_len", "skel_xyz_m", "skel_len")
 TRIAL = re.compile(r"a(\d+)_s(\d+)_t(\d+)")
 
@@ -143,7 +149,7 @@ def _skeleton_of(inertial: Path) -> Path | None:
 def _mat(path: Path, name: str, shape: tuple[int | None, ...]) -> Float64:
     try:
         held = scipy.io.loadmat(path, variable_names=[name])
-    except (OSError, ValueError, TypeError, NotImplementedError, zlib.error, struct.error) as error:
+    except MAT_ERRORS as error:
         raise DamagedFile(path, f"is not a MAT-file of version 7 or before: {error or type(error).__name__}") from error
     if name not in held:
         raise DamagedFile(path, f"holds no variable {name}")

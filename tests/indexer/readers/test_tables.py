@@ -114,6 +114,7 @@ def test_a_cut_off_row_is_dropped(tmp_path: Path) -> None:
     ("wrong", "factor", "says"),
     [
         ("g for m/s²", [1, 1 / G, 1 / G, 1 / G, 1, 1, 1], '"acc": "g"'),
+        ("m/s² for g", [1, G, G, G, 1, 1, 1], "taken for g"),
         ("milli-g", [1, 1e3 / G, 1e3 / G, 1e3 / G, 1, 1, 1], "milli-g"),
         ("deg/s for rad/s", [1, 1, 1, 1, *[180 / np.pi] * 3], '"gyro": "deg/s"'),
         ("ms for s", [1e3, *[1] * 6], '"time": "ms"'),

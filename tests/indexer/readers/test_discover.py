@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import os
+import shutil
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from motionseek.errors import DamagedFile, UnknownFormat, UsageError
+from motionseek.indexer.readers import READERS, Source, content_id, discover, read
+
+
+def sensor(path: Path, seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
+    acc = np.array([0, 9.81, 0]) + rng.normal(0, 0.3, (100, 3))
+    np.save(path, np.c_[np.arange(100) / 50, acc, rng.normal(0, 1, (100, 3))])
+    return path
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    for folder in ("b", "a/deep", ".hidden", "rec", "none"):
+        (root / folder).mkdir(parents=True)
+    sensor(root / "z.npy")
+    sensor(root / "b" / "2.npy", 1)
+    sensor(root / "b" / "10.npy", 2)
+    sensor(root / "a" / "deep" / "Ünï \n コ#1.npy", 3)
+    sensor(root / ".hidden" / "x.npy", 4)
+    sensor(root / ".x.npy", 5)
+    sensor(root / "rec" / "inner.npy", 6)
+    (root / "rec" / "recording.json").write_text('{"imu": [{"path": "inner.npy"}]}')
+    (root / "notes.txt").write_text("no recording")
+    (root / "broken.mp4").write_bytes(b"junk")
+    (root / "broken.csv").write_bytes(b"")
+    (root / "b" / "other.json").write_text("{}")
+    return root
+
+
+def names(sources: list[Source], root: Path) -> list[tuple[str, str]]:
+    return [(os.path.relpath(s.path, root), s.format) for s in sources]
+
+
+def test_folders_are_walked_in_order(tree: Path) -> None:
+    found = names(discover([tree]), tree)
+    assert found == [
+        ("a/deep/Ünï \n コ#1.npy", "imu"),
+        ("b/10.npy", "imu"),
+        ("b/2.npy", "imu"),
+        ("broken.csv", "imu"),
+        ("broken.mp4", "video"),
+        ("rec", "manifest"),
+        ("z.npy", "imu"),
+    ]
+
+
+def test_all_that_is_found_is_read_or_refused_by_name(tree: Path) -> None:
+    for source in discover([tree]):
+        if "broken" in source.path:
+            with pytest.raises(DamagedFile, match="broken"):
+                read(source)
+            assert len(content_id(source)) == 64
+        else:
+            assert read(source).recording_id == content_id(source)
+
+
+def test_loops_of_links_end(tree: Path) -> None:
+    before = len(discover([tree]))
+    (tree / "b" / "up").symlink_to(tree)
+    (tree / "b" / "self").symlink_to(tree / "b")
+    (tree / "none" / "dangling.npy").symlink_to(tree / "nothing.npy")
+    assert len(discover([tree])) == before
+
+
+def test_each_recording_comes_once(tree: Path) -> None:
+    assert names(discover([tree / "z.npy", tree / "b" / ".." / "z.npy", str(tree / "z.npy")]), tree) == [
+        ("z.npy", "imu")
+    ]
+    assert names(discover([tree / "rec" / "recording.json", tree / "rec"]), tree) == [("rec", "manifest")]
+
+
+def test_paths_are_absolute(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    assert discover(["z.npy"]) == [Source(str(tree / "z.npy"), "imu")]
+    assert read("z.npy").uri == str(tree / "z.npy")
+
+
+def test_a_named_file_that_no_reader_knows_does_not_stop_the_rest(tree: Path) -> None:
+    found = discover([tree / "notes.txt", tree / "z.npy"])
+    assert [s.format for s in found] == ["", "imu"]
+    assert "no reader" in found[0].problem
+    with pytest.raises(UnknownFormat, match=r"notes\.txt"):
+        read(found[0])
+    with pytest.raises(UnknownFormat):
+        content_id(found[0])
+
+
+def test_what_does_not_exist_is_wrong_use(tree: Path) -> None:
+    for name in ("nowhere", "z.npy#a1_s1_t1", ""):
+        path = str(tree / name) if name else str(tree / "x" / "y")
+        with pytest.raises(UsageError, match="does not exist"):
+            discover([path])
+    with pytest.raises(UsageError, match="list"):
+        discover(str(tree))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="vhs"):
+        discover([tree], format="vhs")
+
+
+def test_a_named_format_takes_only_its_own(tree: Path) -> None:
+    assert names(discover([tree], format="manifest"), tree) == [("rec", "manifest")]
+    assert [f for _, f in names(discover([tree], format="imu"), tree)] == ["imu"] * 6
+
+
+def test_an_empty_folder_holds_nothing(tree: Path) -> None:
+    assert discover([tree / "none"]) == []
+    with pytest.raises(UsageError, match="0 recordings"):
+        read(tree / "none")
+
+
+def test_an_unreadable_folder_is_reported(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.scandir
+
+    def refuse(path: str | Path) -> object:
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = discover([tree])
+    (bad,) = [s for s in found if s.problem]
+    assert bad.path == str(tree / "b")
+    assert "Permission denied" in bad.problem
+    assert len(found) == 6
+
+
+def test_the_id_of_a_file_is_its_sha256(tree: Path) -> None:
+    path = tree / "z.npy"
+    assert content_id(path) == sha256(path.read_bytes()).hexdigest()
+    shutil.copy(path, tree / "copy.npy")
+    assert content_id(tree / "copy.npy") == content_id(path)
+    sensor(path, 9)
+    assert content_id(tree / "copy.npy") != content_id(path)
+
+
+def test_readers_are_listed_by_name() -> None:
+    assert set(READERS) == {"manifest", "utd-mhad", "gopro", "video", "imu"}
+    assert all(name == reader.name for name, reader in READERS.items())
