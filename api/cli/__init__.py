@@ -1,0 +1,70 @@
+"""The command line: one verb, one file, one library call."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from motionseek.errors import MotionseekError
+
+VERBS = ("demo", "index", "search", "sync", "models", "train", "verify")
+
+
+class Verbs(click.Group):
+    """A group whose verbs are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        verb: click.Command = import_module(f"motionseek.cli.{cmd_name}").verb
+        return verb
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("motionseek"), prog_name="motionseek")
+def cli() -> None:
+    """The search engine for motion: find moments across wearable IMU, video, body pose and text.
+
+    Every verb has --json, which prints one JSON object; progress goes to stderr. The exit code is 0 when all is done,
+    1 when some of it failed and is listed, 2 when the call is wrong.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    given = list(sys.argv[1:] if args is None else args)
+    try:
+        code = cli.main(args=given, prog_name="motionseek", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        _as_json(given, type(error).__name__, error.format_message())
+        sys.exit(2)
+    except MotionseekError as error:
+        click.echo(f"Error: {error}", err=True)
+        _as_json(given, type(error).__name__, str(error))
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; nothing may be written to it at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _as_json(given: Sequence[str], kind: str, message: str) -> None:
+    if "--json" in given:
+        click.echo(json.dumps({"error": {"type": kind, "message": message}}, ensure_ascii=False))

@@ -1,0 +1,83 @@
+"""What the verbs share: options, output, progress."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from motionseek.indexer.pipeline import Progress
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+FILE = click.Path(path_type=Path)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else, on stdout.")
+archive_option = click.option(
+    "--archive",
+    "-a",
+    type=FILE,
+    default=Path("archive"),
+    show_default=True,
+    envvar="MOTIONSEEK_ARCHIVE",
+    help="Folder of the archive.",
+)
+
+
+def example(*lines: str) -> Callable[[Verb], Verb]:
+    """Ends the help of a verb with an example."""
+
+    def add(verb: Verb) -> Verb:
+        verb.__doc__ = f"{verb.__doc__}\n\n    \b\n    Example:\n" + "\n".join(f"      {line}" for line in lines)
+        return verb
+
+    return add
+
+
+def emit(said: Mapping[str, Any]) -> None:
+    """One JSON object on stdout."""
+    click.echo(json.dumps(said, ensure_ascii=False, allow_nan=False))
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Rows on stdout, as wide as the terminal allows; where it is a file, as wide as they are."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=160)
+    drawn = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold", justify="right" if column.endswith(("_s", "score", "#")) else "left")
+    for row in rows:
+        drawn.add_row(*(Text(str(cell)) for cell in row))
+    console.print(drawn)
+
+
+@contextmanager
+def index_progress() -> Iterator[Progress]:
+    """A bar on stderr that `index` can report to."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    from motionseek.indexer.pipeline import Event
+
+    console = Console(stderr=True, highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("looking for recordings", total=None)
+
+        def tell(event: Event) -> None:
+            words = {"found": "indexing", "recording": "indexing", "writing": "writing", "building": "building indexes"}
+            bar.update(task, description=words.get(event.stage, "done"), total=event.total, completed=event.done)
+            if event.status in ("failed", "partial"):
+                console.print(f"{event.status}: {event.uri}: {event.reason}", markup=False)
+
+        yield tell

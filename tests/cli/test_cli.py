@@ -1,0 +1,152 @@
+"""The command line on real files: what it prints, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import click
+import numpy as np
+import pytest
+
+from motionseek.cli import VERBS, cli, main
+from motionseek.indexer.store import Store
+from motionseek.types import PoseTrack
+
+
+def run(capsys, *args):
+    """(exit code, stdout, stderr) of one call."""
+    with pytest.raises(SystemExit) as exit_:
+        main([str(a) for a in args])
+    out, err = capsys.readouterr()
+    return exit_.value.code or 0, out, err
+
+
+def commands(group, path=()):
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), list(commands(cli)), ids=lambda x: " ".join(x) if type(x) is tuple else ""
+)
+def test_every_verb_has_help_that_ends_with_an_example(path, command):
+    assert command.help
+    assert command.help.strip().splitlines()[-1].strip().startswith("motionseek ")
+    assert "Example:" in command.help
+    for option in command.params:
+        assert not isinstance(option, click.Option) or option.help, f"{path}: {option.name} has no help"
+    if not isinstance(command, click.Group):
+        assert any("--json" in option.opts for option in command.params)
+
+
+def test_help_and_version(capsys):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    assert all(verb in out for verb in VERBS)
+    assert run(capsys, "--version")[0] == 0
+
+
+def test_help_imports_nothing_heavy():
+    script = (
+        "import sys; from motionseek.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'lancedb', 'numpy.linalg', 'faiss', 'scipy', 'pyarrow'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy - {'numpy.linalg'} else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("search",),
+        ("search", "jumping", "--imu", "x.csv"),
+        ("search", "jumping", "--archive", "no/such/place"),
+        ("search", "--imu", "no/such.csv", "--archive", "no/such/place"),
+        ("search", "jumping", "--target", "smell"),
+        ("search", "jumping", "-k", "0"),
+        ("sync", "no/such.csv", "no/such.json"),
+        ("sync", "a.csv", "b.csv", "c.json", "--placement", "left_wrist"),
+        ("index", "x", "--model", "no-such-model"),
+        ("models", "show", "no-such-model"),
+        ("verify", "--archive", "no/such/place"),
+        ("dance",),
+    ],
+)
+def test_wrong_use_is_2_without_a_traceback(capsys, tmp_path, monkeypatch, args):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *args)
+    assert code == 2
+    assert "Error" in err
+    assert "Traceback" not in err
+    assert out == ""
+    code, out, _ = run(capsys, *args, "--json")
+    assert code == 2
+    assert set(json.loads(out)["error"]) == {"type", "message"}
+
+
+def test_search_in_an_empty_archive(capsys, tmp_path):
+    Store.open(tmp_path / "a", create=True)
+    code, out, _ = run(capsys, "search", "jumping", "--archive", tmp_path / "a", "--json")
+    assert code == 0
+    said = json.loads(out)
+    assert said["hits"] == []
+    assert {"query", "target", "hits", "timings_ms", "index"} == set(said)
+    assert run(capsys, "search", "jumping", "-a", tmp_path / "a")[1] == "nothing found\n"
+    code, out, _ = run(capsys, "verify", "-a", tmp_path / "a", "--json")
+    assert (code, json.loads(out)["findings"]) == (0, [])
+
+
+@pytest.fixture
+def walk(tmp_path):
+    """A wrist's csv and a recording with the same forearm in its keypoints, 2.5 s later on its clock."""
+    rng = np.random.default_rng(0)
+    turn, phase = 2 * np.pi * rng.uniform(0.1, 1.6, 24), rng.uniform(0, 2 * np.pi, 24)
+    t_s = np.arange(0, 20, 0.02)
+    rate = (0.5 * np.cos(np.multiply.outer(t_s, turn) + phase)).sum(-1)
+    columns = np.column_stack([t_s, np.zeros((len(t_s), 2)), np.full(len(t_s), 9.81), np.outer(rate, [0.6, 0, 0.8])])
+    header = "t_s,ax_mps2,ay_mps2,az_mps2,gx_rps,gy_rps,gz_rps"
+    np.savetxt(tmp_path / "watch.csv", columns, delimiter=",", header=header, comments="")
+    seen_s = np.arange(2, 18, 1 / 30)
+    angle = (0.5 / turn * np.sin(np.multiply.outer(seen_s, turn) + phase)).sum(-1)
+    xy = np.tile(np.linspace([100, 50], [200, 400], 17), (len(seen_s), 1, 1))
+    xy[:, 7] = [300, 200]
+    xy[:, 9] = xy[:, 7] + 80 * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    track = PoseTrack(seen_s + 2.5, xy, np.ones((len(seen_s), 17)), (640, 480))
+    from motionseek.demo.recordings import write_pose
+
+    write_pose(tmp_path / "pose.json", track)
+    manifest = {"poses": [{"path": "pose.json"}]}
+    (tmp_path / "recording.json").write_text(json.dumps(manifest))
+    return tmp_path
+
+
+def test_sync_of_files(capsys, walk):
+    code, out, _ = run(
+        capsys, "sync", walk / "watch.csv", walk / "recording.json", "--placement", "left_wrist", "--json"
+    )
+    said = json.loads(out)
+    assert code == 0
+    assert said["offset_s"] == pytest.approx(2.5, abs=0.01)
+    assert {"offset_s", "drift_ppm", "confidence", "aliases_s", "method", "parts"} <= set(said)
+    code, out, _ = run(capsys, "sync", f"{walk / 'watch.csv'}@3-16", walk / "recording.json", "-p", "left_wrist")
+    assert code == 0
+    assert "offset +2.50" in out
+    code, out, err = run(capsys, "sync", f"{walk / 'watch.csv'}@30-60", walk / "recording.json")
+    assert code == 2
+    assert "lies outside" in err
+
+
+def test_models_are_listed(capsys):
+    code, out, _ = run(capsys, "models", "list", "--json")
+    assert code == 0
+    for about in json.loads(out)["models"]:
+        assert {"name", "fingerprint", "encoders", "card"} == set(about)
