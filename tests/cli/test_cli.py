@@ -124,7 +124,7 @@ def walk(tmp_path):
     from motionseek.demo.recordings import write_pose
 
     write_pose(tmp_path / "pose.json", track)
-    manifest = {"poses": [{"path": "pose.json"}]}
+    manifest = {"pose": [{"path": "pose.json"}]}
     (tmp_path / "recording.json").write_text(json.dumps(manifest))
     return tmp_path
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import a_recording, an_imu, random_model
+from stand_ins import a_recording, an_imu, random_model
 
 import motionseek.search.archive as engine
 from motionseek.encoders.preprocess import imu_grid, pose_grid
