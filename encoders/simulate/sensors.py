@@ -82,7 +82,7 @@ PLACEMENT_FRAMES: Mapping[str, PlacementFrame] = _placements()
 """Every placement of `motionseek.types.PART_OF_PLACEMENT` that says where the sensor is."""
 
 
-def _smooth_spline(x: Float64, start_s: float, rate_hz: float, degree: int) -> BSpline:
+def _smooth_spline(x: Float64, start_s: float, rate_hz: float, degree: int, cutoff_hz: float) -> BSpline:
     """Low-passed spline through x (N, C), whose first sample lies at start_s.
 
     It runs on past both ends, mirrored through the end points, so that derivatives stay bounded there. Where the rate
@@ -90,8 +90,8 @@ def _smooth_spline(x: Float64, start_s: float, rate_hz: float, degree: int) -> B
     """
     n = min(len(x) - 1, max(degree, int(rate_hz / 2)))
     x = np.concatenate([2 * x[:1] - x[n:0:-1], x, 2 * x[-1:] - x[-2 : -n - 2 : -1]])
-    if 0.45 * rate_hz > CUTOFF_HZ:
-        x = sosfiltfilt(butter(2, CUTOFF_HZ, fs=rate_hz, output="sos"), x, axis=0, padtype=None)
+    if 0.45 * rate_hz > cutoff_hz:
+        x = sosfiltfilt(butter(2, cutoff_hz, fs=rate_hz, output="sos"), x, axis=0, padtype=None)
     return make_interp_spline(start_s + (np.arange(len(x)) - n) / rate_hz, x, k=degree)
 
 
@@ -101,12 +101,14 @@ def imu_signals(
     *,
     offset_m: npt.ArrayLike | None = None,
     rate_hz: float | None = None,
+    cutoff_hz: float = CUTOFF_HZ,
 ) -> Float32:
     """What a perfect sensor reads: (N, 6) float32, acceleration with gravity in m/s² and angular rate in rad/s.
 
     offset_m: another place than the placement's own, from its joint in its segment's frame.   rate_hz: the motion's
-    own by default; the first sample lies on the motion's first frame. Raises UsageError for an unknown placement and
-    for a motion of fewer than 6 frames.
+    own by default; the first sample lies on the motion's first frame.   cutoff_hz: of the low-pass; motion that was
+    not captured but computed has no jitter, and needs none below the rate's own limit. Raises UsageError for an
+    unknown placement and for a motion of fewer than 6 frames.
     """
     if placement not in PLACEMENT_FRAMES:
         raise UsageError(f"no sensor is worn at {placement!r}; use one of: {', '.join(PLACEMENT_FRAMES)}")
@@ -123,9 +125,9 @@ def imu_signals(
     frame_s = np.arange(n) / motion.rate_hz
     rate_hz = rate_hz or motion.rate_hz
     time_s = np.minimum(np.arange(int(frame_s[-1] * rate_hz + 1e-6) + 1) / rate_hz, frame_s[-1])
-    force = _smooth_spline(path_m, 0.0, motion.rate_hz, 5)(time_s, 2) + STANDARD_GRAVITY_MPS2 * _Y
+    force = _smooth_spline(path_m, 0.0, motion.rate_hz, 5, cutoff_hz)(time_s, 2) + STANDARD_GRAVITY_MPS2 * _Y
     # A difference between two frames is the rate halfway between them.
-    gyro = _smooth_spline(rate_rps, 0.5 / motion.rate_hz, motion.rate_hz, 3)(time_s)
+    gyro = _smooth_spline(rate_rps, 0.5 / motion.rate_hz, motion.rate_hz, 3, cutoff_hz)(time_s)
     acc = Slerp(frame_s, turned)(time_s).inv().apply(force)
     return np.concatenate([acc, gyro], axis=1).astype(np.float32)
 

@@ -19,7 +19,7 @@ from motionseek.encoders.motion import RATE_HZ
 from motionseek.encoders.preprocess import IMU_SLOTS, normalise_pose
 from motionseek.encoders.simulate.camera import coco_points
 from motionseek.encoders.simulate.motion import Motion
-from motionseek.encoders.simulate.sensors import PLACEMENT_FRAMES, imu_signals
+from motionseek.encoders.simulate.sensors import CUTOFF_HZ, PLACEMENT_FRAMES, imu_signals
 from motionseek.types import PART_OF_PLACEMENT, Bool, Float32
 
 PLACEMENTS = (
@@ -54,14 +54,18 @@ class Corpus:
 def _simulate(job: tuple[Motion, float, int]) -> tuple[Float32, Float32, str] | None:
     motion, speed, seed = job
     rng = np.random.default_rng(seed)
-    motion = Motion(motion.name, motion.rate_hz * speed, motion.position_m, motion.rotation, motion.labels)
+    motion = Motion(
+        motion.name, motion.rate_hz * speed, motion.position_m, motion.rotation, motion.labels, motion.source
+    )
     if len(motion.position_m) < 12 or motion.duration_s < 0.8:
         return None
     points = coco_points(motion.resample(RATE_HZ))
     columns = []
     for placement in PLACEMENTS:
         offset = PLACEMENT_FRAMES[placement].offset_m + rng.normal(scale=0.02, size=3)
-        columns.append(imu_signals(motion, placement, offset_m=offset, rate_hz=RATE_HZ)[: len(points)])
+        cutoff_hz = 20.0 if motion.source == "procedural" else CUTOFF_HZ
+        signals = imu_signals(motion, placement, offset_m=offset, rate_hz=RATE_HZ, cutoff_hz=cutoff_hz)
+        columns.append(signals[: len(points)])
     n = min(len(points), *(len(c) for c in columns))
     return np.stack([c[:n] for c in columns], axis=1), points[:n], motion.labels[0]
 

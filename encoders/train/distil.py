@@ -69,7 +69,7 @@ def distil(
     config: TextConfig,
     *,
     captions_json: Path | None,
-    minutes: float,
+    steps: int,
     seed: int = 0,
     sentences: int = 50_000,
     batch: int = 256,
@@ -99,10 +99,10 @@ def distil(
     is_word = np.array([" " not in t for t in texts])
     groups = [kept[~is_word[kept]], kept[is_word[kept]]]
     optimiser = torch.optim.AdamW(tower.parameters(), lr=lr, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
-    started, step = time.monotonic(), 0
-    while (done := (time.monotonic() - started) / (60 * minutes)) < 1:
+    started = time.monotonic()
+    for step in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+            group["lr"] = lr * min(1.0, (step + 1) / 200) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
         drawn = [rng.choice(groups[0], 3 * batch // 4), rng.choice(groups[1], batch // 4)]
         rows = torch.from_numpy(np.concatenate(drawn))
         tower.train()
@@ -116,16 +116,17 @@ def distil(
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
         optimiser.step()
-        step += 1
-        if step % 200 == 0:
+        if step % 200 == 199 or step == steps - 1:
             tower.eval()
             tower.transformer.attn_mask = causal
             with torch.no_grad():
                 cosine = (F.normalize(tower(tokens[held]), dim=-1) * target[held]).sum(-1)
             word = torch.from_numpy(is_word)[held]
+            left_s = (time.monotonic() - started) / (step + 1) * (steps - step - 1)
+            sentences_at, words_at = float(cosine[~word].mean()), float(cosine[word].mean())
             say(
-                f"text: step {step}, loss {loss.item():.3f}, held-out cosine {cosine[~word].mean():.3f} for sentences, "
-                f"{cosine[word].mean():.3f} for words, {60 * minutes * (1 - done):.0f} s left"
+                f"text: step {step + 1} of {steps}, loss {loss.item():.3f}, held-out cosine {sentences_at:.3f} for "
+                f"sentences, {words_at:.3f} for words, {left_s:.0f} s left"
             )
     tower.transformer.attn_mask = causal
     return tower.eval()

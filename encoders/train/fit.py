@@ -27,7 +27,7 @@ Int = npt.NDArray[np.int64]
 class Budget:
     """How long to train. lr: peak of a cosine schedule with a short warm-up."""
 
-    minutes: float
+    steps: int
     batch: int = 128
     lr: float = 1.5e-3
     weight_decay: float = 0.02
@@ -37,11 +37,11 @@ class Budget:
 def _steps(
     name: str, parameters: Sequence[nn.Parameter], budget: Budget, say: Say
 ) -> Iterator[Callable[[Tensor], None]]:
-    """Yield, until the time is up, a function that takes the loss and makes one step."""
+    """Yield, as often as the budget says, a function that takes the loss and makes one step."""
     optimiser = torch.optim.AdamW(
         parameters, lr=budget.lr, weight_decay=budget.weight_decay, betas=(0.9, 0.98), fused=True
     )
-    started, step, running = time.monotonic(), 0, 0.0
+    started, step, running = time.monotonic(), 0, math.nan
 
     def update(loss: Tensor) -> None:
         nonlocal running
@@ -51,17 +51,19 @@ def _steps(
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-        running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
+        running = loss.item() if math.isnan(running) else 0.98 * running + 0.02 * loss.item()
 
-    while (done := (time.monotonic() - started) / (60 * budget.minutes)) < 1:
+    for step in range(budget.steps):
+        fall = 0.02 + 0.49 * (1 + math.cos(math.pi * step / budget.steps))
         for group in optimiser.param_groups:
-            group["lr"] = budget.lr * min(1.0, (step + 1) / 100) * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
+            group["lr"] = budget.lr * min(1.0, (step + 1) / 100) * fall
         yield update
-        step += 1
-        if step % 50 == 0:
-            rate = budget.batch * step / (time.monotonic() - started)
-            left_s = 60 * budget.minutes * (1 - done)
-            say(f"{name}: step {step}, loss {running:.3f}, {rate:.0f} windows/s, {left_s:.0f} s left")
+        if step % 50 == 49:
+            rate = budget.batch * (step + 1) / (time.monotonic() - started)
+            left_s = budget.batch * (budget.steps - step - 1) / rate
+            say(
+                f"{name}: step {step + 1} of {budget.steps}, loss {running:.3f}, {rate:.0f} windows/s, {left_s:.0f} s left"
+            )
 
 
 def _ahead(draw: Callable[[], Batch]) -> Iterator[Batch]:

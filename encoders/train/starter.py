@@ -43,9 +43,9 @@ class StarterRecipe:
     speeds: tuple[float, float] = (0.8, 1.25)
     procedural: int = 40
     procedural_s: float = 12.0
-    text_minutes: float = 6.0
-    action_minutes: float = 12.0
-    motion_minutes: float = 25.0
+    text_steps: int = 1000
+    action_steps: int = 1500
+    motion_steps: int = 2500
     batch: int = 128
     seed: int = 0
 
@@ -117,7 +117,7 @@ def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = pr
         text = distil(
             text.config,
             captions_json=captions_json if captions_json.is_file() else None,
-            minutes=recipe.text_minutes,
+            steps=recipe.text_steps,
             seed=recipe.seed,
             say=say,
         )
@@ -135,13 +135,13 @@ def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = pr
         return encode_texts(text, texts)
 
     augment = Augment()
-    budget = Budget(recipe.action_minutes, recipe.batch, seed=recipe.seed)
+    budget = Budget(recipe.action_steps, recipe.batch, seed=recipe.seed)
     actions = fit_actions(
         corpus, train, captions, encode, others, budget, Augment(mounting_deg=40, free_mounting=0.5), say=say
     )
     results = {"actions": action_report(corpus, val, actions, captions, encode)}
     say(json.dumps(results["actions"], indent=1))
-    motion = fit_motion(corpus, train, Budget(recipe.motion_minutes, recipe.batch, seed=recipe.seed), augment, say=say)
+    motion = fit_motion(corpus, train, Budget(recipe.motion_steps, recipe.batch, seed=recipe.seed), augment, say=say)
     fit_projection(*motion, corpus, train, augment)
     results["motion"] = motion_report(corpus, val, motion)
     say(json.dumps(results["motion"], indent=1))

@@ -1,0 +1,106 @@
+"""Grids: what is resampled must be what the signal was, and what was not recorded must be masked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from motionseek.encoders.preprocess import imu_grid, normalise_pose, pose_grid, resample
+from motionseek.errors import UsageError
+from motionseek.types import Imu, PoseTrack, Span
+
+
+def _jittered(rate_hz: float, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    t_s = np.arange(0, seconds, 1 / rate_hz)
+    return t_s + rng.uniform(-0.2, 0.2, len(t_s)) / rate_hz
+
+
+@pytest.mark.parametrize("rate_hz", [25.0, 50.0, 95.0, 197.5, 1000.0])
+def test_slow_signal_survives_any_rate(rate_hz: float) -> None:
+    t_s = _jittered(rate_hz, 10, np.random.default_rng(0))
+    grid = np.arange(0.5, 9.5, 0.02)
+    values, mask = resample(t_s, np.sin(2 * np.pi * 2 * t_s)[:, None], grid)
+    assert mask.all()
+    assert np.abs(values[:, 0] - np.sin(2 * np.pi * 2 * grid)).max() < 0.03
+
+
+def test_what_the_grid_cannot_hold_is_filtered_not_aliased() -> None:
+    t_s = np.arange(0, 10, 1 / 400)
+    grid = np.arange(1, 9, 0.02)
+    values, _ = resample(t_s, np.sin(2 * np.pi * 48 * t_s)[:, None], grid)  # would alias to 2 Hz
+    assert np.abs(values).max() < 0.05
+
+
+def test_a_gap_is_masked_and_does_not_shift_what_follows() -> None:
+    t_s = np.arange(0, 10, 1 / 200)
+    kept = (t_s < 4) | (t_s > 5)
+    grid = np.arange(0, 10, 0.02)
+    values, mask = resample(t_s[kept], t_s[kept][:, None], grid)
+    assert not mask[(grid > 4.02) & (grid < 4.98)].any()
+    assert mask[(grid < 3.98) | (grid > 5.02)].all()
+    late = grid > 5.3
+    assert np.abs(values[late & mask, 0] - grid[late & mask]).max() < 0.02
+
+
+def test_nan_rows_are_missing() -> None:
+    t_s = np.arange(0, 4, 0.01)
+    x = np.ones((400, 3))
+    x[100:200, 1] = np.nan
+    values, mask = resample(t_s, x, np.arange(0, 4, 0.02))
+    assert np.isfinite(values).all()
+    assert not mask[55:95].any()
+
+
+def test_sensors_of_different_clocks_share_one_grid() -> None:
+    fast, slow = np.arange(0, 5, 1 / 200), np.arange(1, 4, 1 / 95)
+    up = np.array([0.0, 0.0, 9.81])
+    wrist = Imu(slow, np.tile(up, (len(slow), 1)), fast, np.zeros((len(fast), 3)), "left_wrist")
+    pocket = Imu(fast, np.tile(up, (len(fast), 1)), np.zeros(0), np.zeros((0, 3)), "right_pocket")
+    grid = imu_grid([wrist, pocket], 50.0)
+    assert grid.x.shape == (7, 6, 250)
+    assert grid.start_s == 0.0
+    assert not grid.mask[0, :45].any()  # the wrist's accelerometer starts at 1 s
+    assert grid.mask[0, 55:195].all()
+    assert grid.mask[3].all()  # a pocket moves with the right leg
+    assert np.allclose(grid.x[3, 2], 9.81, atol=1e-4)
+    assert not grid.mask[[1, 2, 4, 5, 6]].any()
+
+
+def test_two_sensors_on_one_part_are_refused() -> None:
+    t_s = np.arange(0, 1, 0.01)
+    one = Imu(t_s, np.zeros((100, 3)), t_s, np.zeros((100, 3)), "left_wrist")
+    other = Imu(t_s, np.zeros((100, 3)), t_s, np.zeros((100, 3)), "left_hand")
+    with pytest.raises(UsageError, match="same part"):
+        imu_grid([one, other], 50.0)
+
+
+def test_normalised_pose_does_not_know_where_or_how_large_the_person_is() -> None:
+    rng = np.random.default_rng(0)
+    xy = np.cumsum(rng.normal(size=(1, 300, 17, 2)), axis=1).astype(np.float32) + 100 * rng.random((17, 2))
+    seen = np.ones((1, 300, 17), bool)
+    x, mask = normalise_pose(xy.astype(np.float32), seen, 50.0)
+    moved, _ = normalise_pose((xy * 3 + [500, -200]).astype(np.float32), seen, 50.0)
+    assert mask.all()
+    assert np.allclose(x, moved, atol=2e-2)
+
+
+def test_velocity_channels_are_the_derivative() -> None:
+    """A wrist that circles with 1 Hz and 0.5 trunk lengths moves at π trunk lengths a second."""
+    t_s = np.arange(0, 4, 0.02)
+    xy = np.zeros((200, 17, 2), np.float32)
+    xy[:, [5, 6], 1], xy[:, [11, 12], 1] = 100, 200
+    xy[:, 9] = 50 * np.stack([np.cos(2 * np.pi * t_s), np.sin(2 * np.pi * t_s)], axis=1) + 150
+    x, _ = normalise_pose(xy[None], np.ones((1, 200, 17), bool), 50.0)
+    speed = np.hypot(x[0, 0, 8, 10:-10], x[0, 0, 11, 10:-10])
+    assert np.allclose(speed, np.pi, rtol=0.03)
+
+
+def test_an_unseen_joint_masks_its_parts_only() -> None:
+    t_s = np.arange(0, 4, 1 / 30)
+    xy = np.random.default_rng(0).uniform(0, 200, (len(t_s), 17, 2)).astype(np.float32)
+    xy[:, 9] = np.nan  # left wrist
+    track = PoseTrack(t_s, xy, np.ones((len(t_s), 17)), (320, 240))
+    grid = pose_grid(track, 50.0, Span(0.0, 4.0))
+    assert not grid.mask[0].any()
+    assert grid.mask[[1, 2, 3, 4, 5], 5:190].all()
+    assert np.isfinite(grid.x).all()
