@@ -61,9 +61,8 @@ def _steps(
         if step % 50 == 49:
             rate = budget.batch * (step + 1) / (time.monotonic() - started)
             left_s = budget.batch * (budget.steps - step - 1) / rate
-            say(
-                f"{name}: step {step + 1} of {budget.steps}, loss {running:.3f}, {rate:.0f} windows/s, {left_s:.0f} s left"
-            )
+            at = f"step {step + 1} of {budget.steps}"
+            say(f"{name}: {at}, loss {running:.3f}, {rate:.0f} windows/s, {left_s:.0f} s left")
 
 
 def _ahead(draw: Callable[[], Batch]) -> Iterator[Batch]:
