@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicSpline
-from scipy.ndimage import percentile_filter
+from scipy.ndimage import minimum_filter1d, percentile_filter
 from scipy.signal import firwin, oaconvolve, savgol_filter
 
 from motionseek.errors import UsageError
@@ -49,7 +49,7 @@ class Grid:
 
     @property
     def duration_s(self) -> float:
-        return self.x.shape[2] / self.rate_hz
+        return float(self.x.shape[2] / self.rate_hz)
 
 
 def resample(
@@ -61,11 +61,10 @@ def resample(
     one, a cubic spline runs through the samples. Rows with NaN count as missing. A grid time is masked where the
     samples around it lie further apart than max_gap_s (default: 0.1 s or four sample steps, whichever is more).
     """
-    x = np.asarray(x)
     present = np.isfinite(x).all(axis=1)
-    t_s, x = t_s[present], x[present].astype(np.float64)
+    t_s, samples = t_s[present], np.asarray(x[present], np.float64)
     if len(t_s) < 2 or len(grid_t_s) < 2:
-        return np.zeros((len(grid_t_s), x.shape[1]), np.float32), np.zeros(len(grid_t_s), np.bool_)
+        return np.zeros((len(grid_t_s), samples.shape[1]), np.float32), np.zeros(len(grid_t_s), np.bool_)
     step_s, grid_step_s = float(np.median(np.diff(t_s))), float(grid_t_s[1] - grid_t_s[0])
     gap_s = max(0.1, 4 * step_s) if max_gap_s is None else max_gap_s
     after = np.clip(np.searchsorted(t_s, grid_t_s), 1, len(t_s) - 1)
@@ -73,9 +72,9 @@ def resample(
     mask &= (grid_t_s >= t_s[0] - max(step_s, grid_step_s)) & (grid_t_s <= t_s[-1] + max(step_s, grid_step_s))
     inside_t_s = np.clip(grid_t_s, t_s[0], t_s[-1])
     if step_s < 0.8 * grid_step_s:
-        values = _low_passed(t_s, x, step_s, gap_s, inside_t_s, grid_step_s)
+        values = _low_passed(t_s, samples, step_s, gap_s, inside_t_s, grid_step_s)
     else:
-        values = CubicSpline(t_s, x)(inside_t_s)
+        values = CubicSpline(t_s, samples)(inside_t_s)
     return np.where(mask[:, None], values, 0.0).astype(np.float32), mask
 
 
@@ -132,8 +131,13 @@ def pose_grid(track: PoseTrack, rate_hz: float, span: Span | None = None) -> Gri
     times = _grid_times(span.start_s, span.end_s, rate_hz)
     xy = np.zeros((len(times), 17, 2), np.float32)
     seen = np.zeros((len(times), 17), np.bool_)
-    for j in range(17):
-        xy[:, j], seen[:, j] = resample(track.t_s, track.xy_px[:, j], times, max_gap_s=0.25)
+    # Joints that come and go together are resampled in one call; mostly that is all of them.
+    patterns, pattern_of = np.unique(np.isfinite(track.xy_px).all(axis=2), axis=1, return_inverse=True)
+    for pattern in range(patterns.shape[1]):
+        joints = np.flatnonzero(pattern_of == pattern)
+        together = track.xy_px[:, joints].reshape(len(track.t_s), -1)
+        values, there = resample(track.t_s, together, times, max_gap_s=0.25)
+        xy[:, joints], seen[:, joints] = values.reshape(len(times), -1, 2), there[:, None]
     x, mask = normalise_pose(xy[None], seen[None], rate_hz)
     return Grid(float(times[0]), rate_hz, x[0], mask[0])
 
@@ -142,13 +146,14 @@ def normalise_pose(xy_px: Float32, seen: Bool, rate_hz: float) -> tuple[Float32,
     """Keypoints (B, L, 17, 2) in pixels, y down, and seen (B, L, 17) → x (B, 6, 12, L), mask (B, 6, L).
 
     Per part three joints: x and y from the middle of the trunk in units of the trunk's length, y up (6 channels), and
-    their velocities in the picture in trunk lengths a second (6 channels). The trunk's length is the 80th percentile
-    over 3 s, so that bending over does not blow the body up and a person who comes nearer keeps their size.
+    their velocities in the picture in trunk lengths a second (6 channels); a velocity is known from the fourth sample
+    after a gap on. The trunk's length is the 80th percentile over 3 s, so that bending over does not blow the body up
+    and a person who comes nearer keeps their size.
     """
     b, length = xy_px.shape[:2]
     hip = xy_px[:, :, _HIPS].mean(2)
     shoulder = xy_px[:, :, _SHOULDERS].mean(2)
-    trunk_seen = seen[:, :, _HIPS + _SHOULDERS].all(2)
+    trunk_seen = np.asarray(seen[:, :, _HIPS + _SHOULDERS].all(2))
     trunk = np.where(trunk_seen, np.linalg.norm(shoulder - hip, axis=-1), 0.0)
     size = percentile_filter(trunk, 80, size=(1, min(length, int(3 * rate_hz) | 1)), mode="nearest")
     fallback = np.maximum(trunk.max(axis=1, keepdims=True), 1.0)
@@ -166,7 +171,8 @@ def normalise_pose(xy_px: Float32, seen: Bool, rate_hz: float) -> tuple[Float32,
     position = (joints - centre[:, :, None]) / scale * flip
     velocity = velocity / scale * flip
     features = np.concatenate([position, velocity], axis=-1)[:, :, _JOINTS_OF_PART]  # (B, L, 6, 3, 4)
-    mask = joints_seen[:, :, _JOINTS_OF_PART].all(-1) & trunk_seen[:, :, None]
+    known = minimum_filter1d(joints_seen, window, axis=1, mode="nearest")
+    mask = np.asarray(known[:, :, _JOINTS_OF_PART].all(-1)) & trunk_seen[:, :, None]
     x = np.ascontiguousarray(features.transpose(0, 2, 4, 3, 1)).reshape(b, len(PARTS), POSE_CHANNELS, length)
     mask = np.ascontiguousarray(mask.transpose(0, 2, 1))
     return np.where(mask[:, :, None], np.clip(x, -20, 20), 0.0).astype(np.float32), mask

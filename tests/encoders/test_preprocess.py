@@ -104,3 +104,14 @@ def test_an_unseen_joint_masks_its_parts_only() -> None:
     assert not grid.mask[0].any()
     assert grid.mask[[1, 2, 3, 4, 5], 5:190].all()
     assert np.isfinite(grid.x).all()
+
+
+def test_velocities_beside_a_gap_are_masked_not_invented() -> None:
+    xy = np.zeros((1, 200, 17, 2), np.float32) + np.arange(17)[:, None] * [20.0, 30.0]
+    seen = np.ones((1, 200, 17), bool)
+    xy[:, 80:120, 9], seen[:, 80:120, 9] = 0, False
+    x, mask = normalise_pose(xy.astype(np.float32), seen, 50.0)
+    assert not mask[0, 0, 77:123].any()
+    assert mask[0, 0, :77].all()
+    assert mask[0, 0, 123:].all()
+    assert np.abs(x[0, 0, 6:]).max() < 1e-3  # nobody moved
