@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,19 +65,27 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 def index_progress() -> Iterator[Progress]:
     """A bar on stderr that `index` can report to."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     from motionseek.indexer.pipeline import Event
 
     console = Console(stderr=True, highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    started, recorded_s, failures = time.monotonic(), 0.0, 0
     with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("looking for recordings", total=None)
+        task = bar.add_task("looking for recordings", total=None, rate="")
 
         def tell(event: Event) -> None:
+            nonlocal recorded_s, failures
+            recorded_s, failures = recorded_s + event.seconds, failures + (event.status == "failed")
+            rate = f"{recorded_s / (time.monotonic() - started):.0f}× real time"
+            rate += f", {failures} failed" if failures else ""
             words = {"found": "indexing", "recording": "indexing", "writing": "writing", "building": "building indexes"}
-            bar.update(task, description=words.get(event.stage, "done"), total=event.total, completed=event.done)
+            bar.update(
+                task, description=words.get(event.stage, "done"), total=event.total, completed=event.done, rate=rate
+            )
             if event.status in ("failed", "partial"):
                 console.print(f"{event.status}: {event.uri}: {event.reason}", markup=False)
 

@@ -20,7 +20,7 @@ from motionseek.encoders.simulate.motion import Motion
 from motionseek.encoders.simulate.procedural import GENERATORS, ONE_SHOT
 from motionseek.encoders.text import TextConfig, TextTower, encode_texts
 from motionseek.encoders.train.captions import BANDAI_CAPTIONS, sentence
-from motionseek.encoders.train.data import Augment, Corpus, build_corpus
+from motionseek.encoders.train.data import SIMULATION, Augment, Corpus, build_corpus
 from motionseek.encoders.train.distil import distil
 from motionseek.encoders.train.evaluate import action_report, motion_report
 from motionseek.encoders.train.fit import Budget, Int, fit_actions, fit_motion, fit_projection
@@ -90,7 +90,7 @@ def captions_of(label: str) -> tuple[str, ...]:
 
 def _cached_corpus(recipe: StarterRecipe, data: Path, work: Path, say: Say) -> Corpus:
     names = ("imu", "points_m", "start", "length", "label")
-    key = json.dumps([recipe.bandai, recipe.held_out_style, recipe.speeds, recipe.procedural, recipe.seed])
+    key = json.dumps([SIMULATION, recipe.bandai, recipe.held_out_style, recipe.speeds, recipe.procedural, recipe.seed])
     done = work / "corpus.json"
     if done.is_file() and (held := json.loads(done.read_text()))["key"] == key:
         arrays = {n: np.load(work / f"{n}.npy", mmap_mode="r") for n in names}
