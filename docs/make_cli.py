@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from motionseek.cli import main
+from motionseek.cli import cli
 
 PAGE = Path(__file__).with_name("cli.md")
 
@@ -14,7 +14,7 @@ PAGE = Path(__file__).with_name("cli.md")
 def page() -> str:
     """The help of every verb, as Markdown."""
     parts = ["# The command line", "Made from `motionseek --help` by `docs/make_cli.py`; do not edit."]
-    parts += _section(main, "motionseek", None, 2)
+    parts += _section(cli, "motionseek", None, 2)
     return "\n\n".join(parts) + "\n"
 
 
