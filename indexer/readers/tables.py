@@ -27,7 +27,7 @@ UNITS: Mapping[str, Mapping[str, float]] = {
 MAX_RATE_HZ = 20_000.0
 MIN_RATE_HZ = 2.0
 MIN_MEAN_ACC_MPS2 = 5.0
-MAX_MEAN_ACC_MPS2 = 60.0
+MAX_MEAN_ACC_MPS2 = 90.0
 REST_TOLERANCE = 0.2
 REST_SWAY = 0.02
 MAX_GYRO_RPS = 75.0
@@ -84,8 +84,8 @@ def check_units(path: object, acc_t_s: Float64, acc_mps2: Float64, gyro_t_s: Flo
 
     - Time: a median rate outside 2 Hz to 20 kHz.
     - Accelerometer: the time-mean of |acc| of anything that does not keep falling is at least g (a mean of vectors is
-      no longer than the mean of their lengths, and the mean acceleration is small), so a mean below 5 or above
-      60 m/s² is refused. So is a sensor at rest (half a second in which it varies by less than 2 % of |acc|) that
+      no longer than the mean of their lengths, and the mean acceleration is small), so a mean below 5 m/s² is
+      refused, and for the same reason one above 90, which m/s² taken for g exceeds. So is a sensor at rest (half a second in which it varies by less than 2 % of |acc|) that
       is more than 20 % off g.
     - Gyroscope: more than 75 rad/s (above 4,000 deg/s, the range of the fastest worn sensors), or a median above
       30 rad/s (five turns a second, kept up). Vigorous strokes peak at 35 rad/s and pass.
