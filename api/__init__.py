@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from motionseek.indexer.readers import read
     from motionseek.indexer.verify import verify
     from motionseek.search.archive import Archive, open
+    from motionseek.search.locate import Located, Worn, locate
     from motionseek.search.query import Query
     from motionseek.search.results import SearchResult
     from motionseek.search.sync import sync
@@ -48,6 +49,7 @@ __all__ = [
     "Filter",
     "Imu",
     "IndexReport",
+    "Located",
     "MediaError",
     "MissingExtra",
     "Model",
@@ -67,8 +69,10 @@ __all__ = [
     "UsageError",
     "VideoRef",
     "Window",
+    "Worn",
     "index",
     "load_model",
+    "locate",
     "open",
     "read",
     "sync",
@@ -84,6 +88,7 @@ _HOMES = {
     "motionseek.indexer.readers": "read",
     "motionseek.indexer.verify": "verify",
     "motionseek.search.archive": "Archive open",
+    "motionseek.search.locate": "Located Worn locate",
     "motionseek.search.query": "Query",
     "motionseek.search.results": "SearchResult",
     "motionseek.search.sync": "sync",
