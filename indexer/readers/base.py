@@ -49,6 +49,15 @@ class Reader:
     """The source paths that a file or folder holds. Raises DamagedFile."""
 
 
+def first_line(path: Path) -> str:
+    """The first line of a text file, "" where there is none or it cannot be read: for `Reader.matches`."""
+    try:
+        with path.open("rb") as file:
+            return file.readline(4096).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def file_id(path: str | Path) -> str:
     """sha256 of a file's bytes. Raises DamagedFile."""
     try:

@@ -8,13 +8,20 @@ from pathlib import Path
 
 from motionseek.errors import DamagedFile, MediaError, UnknownFormat, UsageError
 from motionseek.indexer.readers.base import Reader, Source
+from motionseek.indexer.readers.ego4d import EGO4D
+from motionseek.indexer.readers.egohumans import EGOHUMANS
+from motionseek.indexer.readers.epic_kitchens import EPIC_KITCHENS
 from motionseek.indexer.readers.gopro import GOPRO
 from motionseek.indexer.readers.manifest import MANIFEST
 from motionseek.indexer.readers.media import IMU, VIDEO
+from motionseek.indexer.readers.mobifall import MOBIFALL
+from motionseek.indexer.readers.mri import MRI
+from motionseek.indexer.readers.total_capture import TOTAL_CAPTURE
 from motionseek.indexer.readers.utd_mhad import UTD_MHAD
 from motionseek.types import Recording
 
-READERS: Mapping[str, Reader] = {reader.name: reader for reader in (MANIFEST, UTD_MHAD, GOPRO, VIDEO, IMU)}
+ARCHIVES = (EGO4D, EPIC_KITCHENS, TOTAL_CAPTURE, MRI, EGOHUMANS, MOBIFALL, UTD_MHAD)
+READERS: Mapping[str, Reader] = {reader.name: reader for reader in (MANIFEST, *ARCHIVES, GOPRO, VIDEO, IMU)}
 """In the order in which `auto` asks them: the particular before the general."""
 
 AUTO = "auto"

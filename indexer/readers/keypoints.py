@@ -1,4 +1,4 @@
-"""Body pose tracks from keypoint files: our JSON, COCO results, or npy. All of them in COCO-17 order, in pixels."""
+"""Body pose tracks from keypoint files (our JSON, COCO results, MMPose, npy), all in COCO-17 order, in pixels."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ def read_poses(
 ) -> tuple[tuple[PoseTrack, ...], tuple[str, ...]]:
     """One track for every person in the file, and what had to be left out.
 
-    Three layouts:
+    Four layouts:
     - JSON `{"image_size": [w, h], "frames": [{"t_s": 0.0, "persons": [{"id": "0", "keypoints": [[x, y, c] * 17]}]}]}`
     - JSON, COCO results: `[{"image_id": frame number from 0, "keypoints": [x, y, c, …], "score": …, "track_id": …}]`;
       without `track_id` the best score of a frame is taken as the one person
+    - JSON, MMPose: `{"instance_info": [{"frame_id": 1, "instances": [{"keypoints": [[x, y] * 17], "keypoint_scores":
+      [c * 17]}]}]}`, frames from the first one's number; without `track_id` the best instance of a frame
     - npy of shape (N, 17, 3) or (N, 17, 2), one row a frame
 
     Frame numbers become seconds by `rate_hz`, else `frame_times_s` of the video; `start_s` is the time of frame 0.
@@ -45,7 +47,10 @@ def read_poses(
         t_s = _times_of(path, frame, rate_hz, frame_times_s, start_s)
     elif suffix == ".json":
         held = load_json(path)
-        if isinstance(held, dict):
+        if isinstance(held, dict) and "instance_info" in held:
+            frame, key, xyc = _coco(path, _mmpose(path, held))
+            t_s = _times_of(path, frame, rate_hz, frame_times_s, start_s)
+        elif isinstance(held, dict):
             t_s, key, xyc = _timed(path, held)
             image_size = image_size or _size(path, held.get("image_size"))
         elif isinstance(held, list):
@@ -139,6 +144,28 @@ def _coco(path: Path, held: list[Any]) -> tuple[Float64, Any, Float64]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DamagedFile(path, f"result {len(best)} is not as it must be: {_said(error)}") from error
     return _columns([(frame, person, points) for (frame, person), (_, points) in best.items()])
+
+
+def _mmpose(path: Path, held: dict[str, Any]) -> list[Any]:
+    """As COCO results. MMPose's tools count frames from 0 or from 1, but never leave out the first."""
+    results = []
+    try:
+        frames = held["instance_info"]
+        first = min((int(frame["frame_id"]) for frame in frames), default=0)
+        if first not in (0, 1):
+            raise ValueError(f"its first frame is number {first}")
+        for frame in frames:
+            for body in frame["instances"]:
+                points, scores = body["keypoints"], body["keypoint_scores"]
+                result = {
+                    "image_id": int(frame["frame_id"]) - first,
+                    "keypoints": [[*point[:2], c] for point, c in zip(points, scores, strict=True)],
+                    "score": sum(scores) / max(1, len(scores)),
+                }
+                results.append(result | ({"track_id": body["track_id"]} if "track_id" in body else {}))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedFile(path, f"instance {len(results)} is not as MMPose writes it: {_said(error)}") from error
+    return results
 
 
 def _columns(rows: list[tuple[float, str, list[list[float]]]]) -> tuple[Float64, Any, Float64]:

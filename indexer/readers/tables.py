@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ UNITS: Mapping[str, Mapping[str, float]] = {
     "gyro": {"rad/s": 1.0, "deg/s": float(np.pi / 180)},
 }
 """What a file may be in, and the factor to s, m/s² and rad/s."""
+
+NO_VALUE = ("", "NULL", "null", "None", "NA", "N/A")
+"""What stands in a csv where there is no value; NaN is a number."""
 
 MAX_RATE_HZ = 20_000.0
 MIN_RATE_HZ = 2.0
@@ -70,13 +73,66 @@ def read_imu_checked(
     scale = _scales(units or {})
     values = _load(path, columns or {}, problems)
     t_s = values[:, 0] * scale["time"]
-    acc = _stream(t_s, values[:, 1:4] * scale["acc"], "accelerometer", problems)
-    gyro = _stream(t_s, values[:, 4:7] * scale["gyro"], "gyroscope", problems)
+    acc = cleaned(t_s, values[:, 1:4] * scale["acc"], "accelerometer", problems)
+    gyro = cleaned(t_s, values[:, 4:7] * scale["gyro"], "gyroscope", problems)
+    imu = checked_imu(path, acc, gyro, placement=placement, person=person, name=path.stem)
+    return imu, tuple(dict.fromkeys(f"{path.name}: {problem}" for problem in problems))
+
+
+def read_triple(
+    path: str | Path,
+    names: tuple[str, str, str, str],
+    *,
+    time: str,
+    what: str,
+    problems: list[str],
+    header: Sequence[str] = (),
+    skip_rows: int = 0,
+) -> tuple[Float64, Float64]:
+    """One sensor's three axes from a csv: times (L,) in s, samples (L, 3) as they are, repaired.
+
+    names: the columns of the time and of x, y, z.   time: the unit of the time, as in `UNITS`.   header: the columns'
+    names where the file does not name them in its first line, below which `skip_rows` lines are passed over.
+    What was repaired goes to `problems`. Raises DamagedFile.
+    """
+    values = read_table(path, names, problems, header=header, skip_rows=skip_rows)
+    return cleaned(values[:, 0] * UNITS["time"][time], values[:, 1:], what, problems)
+
+
+def read_table(
+    path: str | Path, names: Sequence[str], problems: list[str], *, header: Sequence[str] = (), skip_rows: int = 0
+) -> Float64:
+    """The columns `names` of a csv (see `read_triple`), (L, C), NaN where a cell is empty. Raises DamagedFile."""
+    path = Path(path)
+    try:
+        found, delimiter = (list(header), ",") if header else _header(path)
+        absent = [name for name in names if name not in found]
+        if absent:
+            raise DamagedFile(path, f"has no column {', '.join(absent)}; it has {', '.join(found)[:200]}")
+        table = _parse_csv(path, found, skip_rows if header else 1, delimiter, list(names), problems)
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be read: {error.strerror or error}") from error
+    values: Float64 = np.stack([table.column(name).to_numpy() for name in names], axis=1)
+    return values
+
+
+def checked_imu(
+    path: object,
+    acc: tuple[Float64, Float64],
+    gyro: tuple[Float64, Float64],
+    *,
+    placement: str = ANY_PART,
+    person: str = "",
+    name: str = "",
+) -> Imu:
+    """Times (L,) and samples (L, 3) of both sensors, repaired, in s, m/s² and rad/s → one worn sensor.
+
+    Raises DamagedFile without accelerometer samples, UnitError (see `check_units`).
+    """
     if not len(acc[0]):
         raise DamagedFile(path, "holds no accelerometer sample with a finite time and value")
     check_units(path, *acc, *gyro)
-    imu = Imu(acc[0], acc[1].astype(np.float32), gyro[0], gyro[1].astype(np.float32), placement, person, name=path.stem)
-    return imu, tuple(dict.fromkeys(f"{path.name}: {problem}" for problem in problems))
+    return Imu(acc[0], acc[1].astype(np.float32), gyro[0], gyro[1].astype(np.float32), placement, person, name)
 
 
 def check_units(path: object, acc_t_s: Float64, acc_mps2: Float64, gyro_t_s: Float64, gyro_rps: Float64) -> None:
@@ -85,8 +141,8 @@ def check_units(path: object, acc_t_s: Float64, acc_mps2: Float64, gyro_t_s: Flo
     - Time: a median rate outside 2 Hz to 20 kHz.
     - Accelerometer: the time-mean of |acc| of anything that does not keep falling is at least g (a mean of vectors is
       no longer than the mean of their lengths, and the mean acceleration is small), so a mean below 5 m/s² is
-      refused, and for the same reason one above 90, which m/s² taken for g exceeds. So is a sensor at rest (half a second in which it varies by less than 2 % of |acc|) that
-      is more than 20 % off g.
+      refused, and for the same reason one above 90, which m/s² taken for g exceeds. So is a sensor at rest (half a
+      second in which it varies by less than 2 % of |acc|) that is more than 20 % off g.
     - Gyroscope: more than 75 rad/s (above 4,000 deg/s, the range of the fastest worn sensors), or a median above
       30 rad/s (five turns a second, kept up). Vigorous strokes peak at 35 rad/s and pass.
 
@@ -173,6 +229,13 @@ def _load(path: Path, columns: Mapping[str, str], problems: list[str]) -> Float6
 
 
 def _load_csv(path: Path, columns: Mapping[str, str], problems: list[str]) -> Float64:
+    header, delimiter = _header(path)
+    wanted = _choose(path, header, columns)
+    return _stack(_parse_csv(path, header, 1, delimiter, list(wanted.values()), problems), wanted)
+
+
+def _header(path: Path) -> tuple[list[str], str]:
+    """The names in the first line, and what separates them. Raises DamagedFile, OSError."""
     with path.open("rb") as file:
         first = file.readline(1 << 16)
     try:
@@ -184,8 +247,13 @@ def _load_csv(path: Path, columns: Mapping[str, str], problems: list[str]) -> Fl
     if not header_line.strip():
         raise DamagedFile(path, "is empty" if not first else "has no header line")
     delimiter = max(",;\t", key=header_line.count)
-    header = [name.strip() for name in next(csv.reader([header_line], delimiter=delimiter))]
-    wanted = _choose(path, header, columns)
+    return [name.strip() for name in next(csv.reader([header_line], delimiter=delimiter))], delimiter
+
+
+def _parse_csv(
+    path: Path, header: list[str], skip_rows: int, delimiter: str, wanted: list[str], problems: list[str]
+) -> pa.Table:
+    """The columns `wanted` as float64, without the rows that are cut off. Raises DamagedFile, OSError."""
     skipped: list[int] = []
 
     def skip(row: Any) -> str:
@@ -195,12 +263,12 @@ def _load_csv(path: Path, columns: Mapping[str, str], problems: list[str]) -> Fl
     try:
         table = pa.csv.read_csv(
             path,
-            read_options=pa.csv.ReadOptions(column_names=header, skip_rows=1),
+            read_options=pa.csv.ReadOptions(column_names=header, skip_rows=skip_rows),
             parse_options=pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip),
             convert_options=pa.csv.ConvertOptions(
-                column_types={name: pa.float64() for name in wanted.values()},
-                include_columns=list(wanted.values()),
-                null_values=[""],
+                column_types=dict.fromkeys(wanted, pa.float64()),
+                include_columns=wanted,
+                null_values=list(NO_VALUE),
             ),
         )
     except pa.ArrowInvalid as error:
@@ -209,7 +277,7 @@ def _load_csv(path: Path, columns: Mapping[str, str], problems: list[str]) -> Fl
         if len(skipped) > table.num_rows:
             raise DamagedFile(path, f"{len(skipped)} rows do not have the {len(header)} columns of the header")
         problems.append(f"{len(skipped)} rows without all {len(header)} columns were dropped")
-    return _stack(table, wanted)
+    return table
 
 
 def _load_parquet(path: Path, columns: Mapping[str, str], problems: list[str]) -> Float64:
@@ -266,8 +334,11 @@ def _stack(table: pa.Table, wanted: Mapping[str, str]) -> Float64:
     return values
 
 
-def _stream(t_s: Float64, x: Float64, what: str, problems: list[str]) -> tuple[Float64, Float64]:
-    """The samples (L, 3) that are all there, on a strictly increasing clock."""
+def cleaned(t_s: Float64, x: Float64, what: str, problems: list[str]) -> tuple[Float64, Float64]:
+    """Times (L,) and samples (L, 3) → those that are all there, on a strictly increasing clock.
+
+    NaN in all three axes is no sample; what else is dropped or sorted is said in `problems`.
+    """
     absent = np.isnan(x).all(axis=1)
     if absent.all():
         return np.empty(0), np.empty((0, 3))

@@ -145,5 +145,6 @@ def test_the_id_of_a_file_is_its_sha256(tree: Path) -> None:
 
 
 def test_readers_are_listed_by_name() -> None:
-    assert set(READERS) == {"manifest", "utd-mhad", "gopro", "video", "imu"}
+    archives = {"ego4d", "egohumans", "epic-kitchens", "mobifall", "mri", "total-capture", "utd-mhad"}
+    assert set(READERS) == archives | {"manifest", "gopro", "video", "imu"}
     assert all(name == reader.name for name, reader in READERS.items())

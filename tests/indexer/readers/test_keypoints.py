@@ -136,3 +136,28 @@ def test_other_bad_input(tmp_path: Path) -> None:
     for rate_hz in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="rate_hz"):
             read_poses(tmp_path / "c.npy", rate_hz=rate_hz)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_mmpose(tmp_path: Path, first: int) -> None:
+    def instance(seed: int, **more: Any) -> dict[str, Any]:
+        return {"keypoints": body(seed)[:, :2].tolist(), "keypoint_scores": body(seed)[:, 2].tolist(), **more}
+
+    weak = instance(1) | {"keypoint_scores": [0.01] * 17}
+    frames: list[dict[str, Any]] = [
+        {"frame_id": first, "instances": []},
+        {"frame_id": first + 1, "instances": [weak, instance(2)]},
+        {"frame_id": first + 3, "instances": [instance(3)]},
+    ]
+    path = dump(tmp_path / "mmpose.json", {"meta_info": {}, "instance_info": frames})
+    (track,), problems = read_poses(path, image_size=SIZE, rate_hz=10)
+    assert problems == ()
+    np.testing.assert_allclose(track.t_s, [0.1, 0.3])
+    np.testing.assert_allclose(track.xy_px, np.stack([body(2), body(3)])[..., :2], rtol=1e-6)
+    np.testing.assert_allclose(track.confidence[1], body(3)[:, 2], rtol=1e-6)
+    frames[1]["instances"] = [instance(1, track_id=7), instance(2, track_id=8)]
+    tracks, _ = read_poses(dump(path, {"instance_info": frames}), image_size=SIZE, rate_hz=10)
+    assert [t.person for t in tracks] == ["0", "7", "8"]
+    for bad in ([{"frame_id": 5, "instances": []}], [{"instances": []}], [{"frame_id": 1, "instances": [{}]}], 3):
+        with pytest.raises(DamagedFile, match="MMPose"):
+            read_poses(dump(path, {"instance_info": bad}), image_size=SIZE, rate_hz=10)

@@ -1,0 +1,141 @@
+"""Writers of the layouts in which the public archives come, with contents of which the truth is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+G = 9.80665
+
+
+def uid(n: int) -> str:
+    return f"0000000{n}-aaaa-4bbb-8ccc-000000000000"
+
+
+def shaken(t_s: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(L, 3) m/s² with gravity, (L, 3) rad/s: smooth, never at rest."""
+    rng = np.random.default_rng(seed)
+    phase, rate = rng.uniform(0, 6, (2, 3)), rng.uniform(3, 9, (2, 3))
+    wave = np.sin(rate[:, None] * t_s[:, None] + phase[:, None])
+    return np.array([0, 0, G]) + 2 * wave[0], 3 * wave[1]
+
+
+def turning(t_s: np.ndarray) -> tuple[Rotation, np.ndarray]:
+    """Orientations (sensor → world, z up) of a tumbling sensor, and its turn rate (L, 3) in its own axes, rad/s."""
+    a, b = 2.0 * np.sin(1.3 * t_s), 0.7 * t_s
+    da, db = 2.6 * np.cos(1.3 * t_s), np.full(len(t_s), 0.7)
+    orientation = Rotation.from_rotvec(np.outer(b, [0, 0, 1])) * Rotation.from_rotvec(np.outer(a, [1, 0, 0]))
+    # ω = ȧ x + R(a)ᵀ ḃ z, the second turn first
+    return orientation, np.stack([da, db * np.sin(a), db * np.cos(a)], axis=1)
+
+
+def wxyz(orientation: Rotation) -> np.ndarray:
+    return orientation.as_quat(scalar_first=True)
+
+
+def write_csv(path: Path, header: str, rows: Iterable[Iterable[Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([header, *(",".join(str(v) for v in row) for row in rows)]) + "\n")
+    return path
+
+
+def film(path: Path, seconds: float = 2.0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height = 64, 48
+        for i in range(round(seconds * 10)):
+            picture = np.full((48, 64, 3), i % 250, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def ego4d_csv(root: Path, video: str, t_ms: Iterable[Any], acc: np.ndarray, gyro: np.ndarray) -> Path:
+    header = "component_idx,component_timestamp_ms,canonical_timestamp_ms,gyro_x,gyro_y,gyro_z,accl_x,accl_y,accl_z"
+    rows = ((0, i * 5, t, *g, *a) for i, (t, g, a) in enumerate(zip(t_ms, gyro.tolist(), acc.tolist(), strict=True)))
+    return write_csv(root / "v1" / "imu" / f"{video}.csv", header, rows)
+
+
+def ego4d_narrations(root: Path, told: Mapping[str, tuple[list[tuple[float, str]], list[tuple[float, str]]]]) -> Path:
+    def told_in(one: list[tuple[float, str]]) -> dict[str, Any]:
+        return {
+            "narrations": [
+                {"timestamp_sec": t, "timestamp_frame": int(t * 30), "narration_text": s, "annotation_uid": uid(9)}
+                for t, s in one
+            ],
+            "summaries": [{"start_sec": 0, "end_sec": 300, "summary_text": "#summary C was in a room"}],
+        }
+
+    videos = {
+        video: {"narration_pass_1": told_in(one), "narration_pass_2": told_in(two), "status": "complete"}
+        for video, (one, two) in told.items()
+    }
+    path = root / "v1" / "annotations" / "narration.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"version": "v1", "videos": videos}, indent=1))
+    return path
+
+
+def epic_csvs(
+    root: Path, video: str, acc_ms: np.ndarray, acc: np.ndarray, gyro_ms: np.ndarray, gyro: np.ndarray
+) -> Path:
+    folder = root / video[:3] / "meta_data"
+    write_csv(folder / f"{video}-gyro.csv", "Milliseconds,GyroX,GyroY,GyroZ", np.c_[gyro_ms, gyro].tolist())
+    return write_csv(folder / f"{video}-accl.csv", "Milliseconds,AcclX,AcclY,AcclZ", np.c_[acc_ms, acc].tolist())
+
+
+def mri_csv(path: Path, acc_g: np.ndarray, quaternion: np.ndarray) -> Path:
+    rows = ((i, *row) for i, row in enumerate(np.c_[acc_g, quaternion].tolist()))
+    return write_csv(path, "frame,axg,ayg,azg,q0,q1,q2,q3", rows)
+
+
+def total_capture(
+    path: Path, frames: Iterable[int], quaternions: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]
+) -> Path:
+    """others: acceleration (F, 3), or with gyroscope and magnetometer (F, 9)."""
+    lines = []
+    for i, frame in enumerate(frames):
+        lines.append(str(frame))
+        for name, q in quaternions.items():
+            lines.append("\t".join([name, *(f"{v:.9f}" for v in (*q[i], *others[name][i]))]))
+    count = sum("\t" not in line for line in lines)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([f"{len(quaternions)}\t{count}", *lines]) + "\n")
+    return path
+
+
+def mobifall_log(folder: Path, name: str, t_ns: np.ndarray, x: np.ndarray) -> Path:
+    header = [
+        "#Acceleration force along the x y z axes (including gravity).",
+        "#timestamp(ns),x,y,z(m/s^2)",
+        "#Datetime: 05/07/2013 11:27:39",
+        "##########################################",
+        "#Activity: 3 - JOG - Jogging - 30s",
+        "#Subject ID: 2",
+        "##########################################",
+        "",
+        "",
+        "@DATA",
+    ]
+    rows = (f"{t}, {a!r}, {b!r}, {c!r}" for t, (a, b, c) in zip(t_ns.tolist(), x.tolist(), strict=True))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.txt"
+    path.write_text("\n".join([*header, *rows]) + "\n")
+    return path
+
+
+def mmpose(path: Path, keypoints: np.ndarray, *, first: int = 1) -> Path:
+    """keypoints: (N, 17, 3)."""
+    frames = [
+        {"frame_id": i + first, "instances": [{"keypoints": k[:, :2].tolist(), "keypoint_scores": k[:, 2].tolist()}]}
+        for i, k in enumerate(keypoints)
+    ]
+    path.write_text(json.dumps({"meta_info": {"dataset_name": "coco"}, "instance_info": frames}))
+    return path
