@@ -29,7 +29,7 @@ TEXTS_PER_PASS = 256
 
 
 class OpenClip:
-    """A frozen open_clip model: `.text` and `.video`, both in the space "clip".
+    """A frozen open_clip model: `.text` and `.video`, both in one space.
 
     name: a name that open_clip knows ("ViT-B-32"), or "local-dir:FOLDER" with open_clip_config.json and weights in
     it, or "hf-hub:OWNER/MODEL".
@@ -37,10 +37,13 @@ class OpenClip:
     one of open_clip's tags ("laion2b_s34b_b79k"), which is downloaded. There is no default: a network without
     trained weights answers at random, and nothing in its answers would show it.
     device: "cpu", "cuda"…; the GPU where there is one, by default.
+    space: what its space is called; another name than "clip" lets it stand beside a model that has that one.
     Raises ModelError where the model, its weights or the hub cannot be had.
     """
 
-    def __init__(self, name: str, weights: str | Path | None = None, *, device: str | None = None) -> None:
+    def __init__(
+        self, name: str, weights: str | Path | None = None, *, device: str | None = None, space: str = "clip"
+    ) -> None:
         self.name = name
         name, tag_or_file = _source(name, weights)
         import_torchvision()
@@ -68,25 +71,26 @@ class OpenClip:
         self.preprocess = Preprocess.of(open_clip.get_model_preprocess_cfg(model))
         words = [type(self.tokenizer).__name__, getattr(self.tokenizer, "context_length", 0)]
         self.fingerprint = fingerprint(self.model, config, vars(self.preprocess), words)
+        self.space = space
         self.text = TextEncoder(self)
         self.video = VideoEncoder(self)
 
     @property
     def encoders(self) -> Mapping[tuple[str, str], Encoder]:
-        return {("clip", "text"): self.text, ("clip", "video"): self.video}
+        return {(self.space, "text"): self.text, (self.space, "video"): self.video}
 
 
 class TextEncoder:
     """Sentences → global vectors. No template is put around them; what is longer than the context is cut."""
 
     modality: Modality = "text"
-    space = "clip"
     levels: tuple[Level, ...] = ("global",)
     rate_hz = 0.0
     window_s = 0.0
 
     def __init__(self, clip: OpenClip) -> None:
         self._clip = clip
+        self.space = clip.space
         self.fingerprint = clip.fingerprint
 
     @torch.inference_mode()
@@ -109,13 +113,13 @@ class VideoEncoder:
     """
 
     modality: Modality = "video"
-    space = "clip"
     levels: tuple[Level, ...] = ("global", "token")
     rate_hz = 2.0
     window_s = 5.0
 
     def __init__(self, clip: OpenClip) -> None:
         self._clip = clip
+        self.space = clip.space
         self.fingerprint = clip.fingerprint
 
     @torch.inference_mode()

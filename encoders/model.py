@@ -102,7 +102,10 @@ def available() -> tuple[str, ...]:
 
 
 def load_model(name_or_folder: str | Path, *, device: str | None = None) -> Model:
-    """A model that comes with the package, a model folder, or "open_clip:NAME:WEIGHTS".
+    """A model that comes with the package, a model folder, or "open_clip:NAME:WEIGHTS[@SPACE]".
+
+    SPACE (default "clip") names an open_clip model's own space: "@frames" lets it stand in one archive with the
+    starter, which has a `clip` space already.
 
     device: the GPU where there is one, by default. Raises ModelError, naming what is missing and what to do.
     """
@@ -185,8 +188,10 @@ def _fingerprint(card: Mapping[str, Any], weight_file: Path) -> str:
 def _load_open_clip(spec: str, device: str | None) -> Model:
     from motionseek.encoders.clip import HUB, LOCAL, OpenClip
 
-    source = spec.removeprefix("open_clip:")
+    source, _, space = spec.removeprefix("open_clip:").rpartition("@")
+    if not source or not space.isidentifier():
+        source, space = spec.removeprefix("open_clip:"), "clip"
     name, _, weights = (source, "", "") if source.startswith((LOCAL, HUB)) else source.partition(":")
-    clip = OpenClip(name, weights or None, device=device)
+    clip = OpenClip(name, weights or None, device=device, space=space)
     card = {"name": spec, "description": f"open_clip {name}", "licence": "that of its weights"}
     return Model(spec, card, clip.fingerprint, clip.encoders)

@@ -60,7 +60,8 @@ def encoders_of(loaded: Sequence[tuple[str, ModelLike]], window_s: float) -> Enc
             if owner.setdefault(space, model.fingerprint) != model.fingerprint:
                 raise ArchiveError(
                     f"two of the models fill the space {space!r}, and their vectors cannot be compared: "
-                    f"index with each into an archive of its own"
+                    f"index with each into an archive of its own, or give an open_clip model a space of its own "
+                    f"(open_clip:NAME:WEIGHTS@frames)"
                 )
             if encoder.window_s and abs(encoder.window_s - window_s) > 1e-6:
                 raise UsageError(f"window_s is {window_s:g}, but model {name} is made for {encoder.window_s:g} s")

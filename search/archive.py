@@ -24,11 +24,12 @@ from motionseek.indexer.tokens import StreamKey
 from motionseek.search import candidates as look
 from motionseek.search.candidates import Candidates, Columns, Plan, Spread
 from motionseek.search.encode import Probes, query_tokens, token_probes, video_probes, window_probes
+from motionseek.search.locate import Located, locate
 from motionseek.search.motion import REACH_S, along, local_scores, needed
 from motionseek.search.query import Query
 from motionseek.search.rerank import fit_near
 from motionseek.search.results import SearchResult, best_apart
-from motionseek.types import MODALITIES, PARTS, Bool, Float32, Float64, Level, Modality, Moment
+from motionseek.types import MODALITIES, PARTS, Bool, Float32, Float64, Imu, Level, Modality, Moment, PoseTrack
 
 if TYPE_CHECKING:
     from motionseek.indexer.pipeline import ModelLike
@@ -117,9 +118,9 @@ class Archive:
         by one vector a part; default "token" where query and target share the motion space, else "none".
         group: the best moment of each recording only.   placement: where the query's sensor is worn.
 
-        `Moment.score` is what hits are ranked by: for motion the mean cosine of tokens (or parts); for `clip` vectors
-        how many standard deviations the window's cosine lies above those of all windows of its modality, which makes
-        modalities comparable; the cosine itself is in `scores["global"]`.
+        `Moment.score` is what hits are ranked by: for motion the mean cosine of tokens (or parts); for vectors how many
+        standard deviations the window's cosine lies above those of all windows of its modality and space, which makes
+        these comparable; the cosine itself is in `scores["global"]`.
 
         Raises QueryError where the query cannot be answered as asked, StaleIndex where a model is not the one that
         built the index. An archive without recordings answers with no moments.
@@ -136,7 +137,8 @@ class Archive:
         if not self.sources:
             return SearchResult(asked.said, target, (), clock.done(), {"kind": "exact", "recall": 1.0})
         with clock("index"):
-            plan, opened, keep = self._plan(asked, target, where, rerank)
+            plans = self._plans(asked, target, where)
+        plan, opened, keep = plans[0]
         if plan.level == "token":
             moments = self._by_motion(asked, plan, opened, keep, rerank or "token", target, k, clock)
         else:
@@ -145,7 +147,8 @@ class Archive:
                     f"rerank={rerank!r} compares motion, which a {asked.modality} query and the target {target!r} do "
                     "not share in this archive: use rerank='none'"
                 )
-            moments = self._by_vector(asked, plan, opened, keep, target, k, clock)
+            moments = [m for way in plans for m in self._by_vector(asked, *way, target, k, clock)]
+            moments.sort(key=lambda m: -m.score)
         with clock("group"):
             chosen = best_apart(moments, k, group=group)
         about = {"kind": opened.index.kind, "recall": opened.index.recall}
@@ -172,24 +175,46 @@ class Archive:
                 if key in streams:
                     return along(tokens, streams[key])
             raise QueryError(f"recording {recording_id} has no motion tokens to compare with")
-        opened = self._open("clip", "global")
-        columns = opened.columns
-        mine = np.array([columns.recordings[c] == recording_id for c in range(len(columns.recordings))], np.bool_)
-        probe = self._probes(asked, "clip").vector[0]
-        for modality in (through,) if through else ("imu", "pose", "video", "text"):
-            rows = np.flatnonzero(mine[columns.recording] & (columns.modality == modality))
-            if len(rows):
-                times = (columns.start_s[rows] + columns.end_s[rows]) / 2
-                order = np.argsort(times, kind="stable")
-                return times[order], opened.index.vectors(rows[order]) @ probe
+        for space in self._vector_spaces(asked):
+            opened = self._open(space, "global")
+            columns = opened.columns
+            mine = np.array([columns.recordings[c] == recording_id for c in range(len(columns.recordings))], np.bool_)
+            for modality in (through,) if through else ("imu", "pose", "video", "text"):
+                rows = np.flatnonzero(mine[columns.recording] & (columns.modality == modality))
+                if len(rows):
+                    times = (columns.start_s[rows] + columns.end_s[rows]) / 2
+                    order = np.argsort(times, kind="stable")
+                    return times[order], opened.index.vectors(rows[order]) @ self._probes(asked, space).vector[0]
         raise QueryError(f"recording {recording_id} has no window that the query can be compared with")
+
+    def locate(
+        self,
+        imu: Imu | str | Path | Sequence[Imu],
+        media: PoseTrack | Sequence[PoseTrack] | str | Path,
+        *,
+        offset_s: float = 0.0,
+        max_offset_s: float = 0.0,
+        min_score: float | None = None,
+    ) -> Located:
+        """Which person of `media` wears each sensor, and where: `motionseek.locate` with the archive's motion model,
+        or by the traces alone where it has none.
+
+        media: as for `locate`, or the recording_id of a recording of the archive, which is read again.
+        """
+        if isinstance(media, str) and media in self.sources:
+            media = self.sources[media].uri
+        model = None
+        if self._speaks("motion", "imu") and self._speaks("motion", "pose"):
+            self._stream_encoder("imu")
+            self._stream_encoder("pose")
+            model = self._models["motion"]
+        return locate(imu, media, model=model, offset_s=offset_s, max_offset_s=max_offset_s, min_score=min_score)
 
     # -- planning
 
-    def _plan(
-        self, asked: Query, target: Modality, where: Filter | None, rerank: Rerank | None
-    ) -> tuple[Plan, _Opened, Bool]:
-        """The first way to answer for which the archive has windows. Motion before `clip`, where both can."""
+    def _plans(self, asked: Query, target: Modality, where: Filter | None) -> list[tuple[Plan, _Opened, Bool]]:
+        """The ways to answer for which the archive has windows: by motion, or else through every space of vectors that
+        understands the query."""
         if target not in self.modalities:
             raise QueryError(f"no recording of this archive holds {target}; it has: {', '.join(self.modalities)}")
         plans = []
@@ -199,9 +224,10 @@ class Archive:
             and self._speaks("motion", asked.modality)
         ):
             plans.append(Plan("motion", "token", look.MOTION_THROUGH[target]))
-        if self._speaks("clip", asked.modality):
-            plans.append(Plan("clip", "global", look.clip_through(asked.modality, target)))
+        through = look.clip_through(asked.modality, target)
+        plans += [Plan(space, "global", through) for space in self._vector_spaces(asked)]
         tried: list[str] = []
+        found = []
         for plan in plans:
             if self.store.table(vector_table_name(plan.space, plan.level)) is None:
                 continue
@@ -209,8 +235,12 @@ class Archive:
             reachable = self._reachable(opened.columns, plan, target)
             if reachable.any():
                 keep = reachable if where is None else reachable & self._allowed(opened.index, where)
-                return plan, opened, keep
+                found.append((plan, opened, keep))
+                if plan.level == "token":
+                    break
             tried += plan.through
+        if found:
+            return found
         if not plans:
             spaces = ", ".join(f"{s} ({', '.join(sorted(row.encoders))})" for s, row in sorted(self.spaces.items()))
             raise QueryError(
@@ -221,6 +251,11 @@ class Archive:
             f"a {asked.modality} query finds {target} through {looked} of the same recording, and no recording with "
             f"{target} has that; the archive has: {', '.join(self.modalities)}"
         )
+
+    def _vector_spaces(self, asked: Query) -> list[str]:
+        """Spaces whose global vectors can be compared with the query; a bare vector is one of `clip`."""
+        held = ["clip", *sorted(set(self.spaces) - {"clip", "motion"})]
+        return [s for s in (held[:1] if asked.vector is not None else held) if self._speaks(s, asked.modality)]
 
     def _speaks(self, space: str, modality: str) -> bool:
         """Whether the space's model has an encoder for a query of this modality."""
