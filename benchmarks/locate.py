@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--model", default="starter")
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--people", type=int, nargs="+", default=[1, 2, 3, 5, 8])
-    parser.add_argument("--seconds", type=float, nargs="+", default=[5.0, 10.0])
+    parser.add_argument("--seconds", type=float, nargs="+", default=[5.0, 8.0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "locate.json")
     given = parser.parse_args()
     clips = [clip.motion.resample(RATE_HZ) for clip in load_clips()]

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 CHANCE, CHANCE_UNTRAINED = 0.55, 0.85
 """Least score for 1 s and 15 places tried, with a model and without: where one in twenty strangers comes through."""
-FLOOR = 0.15
+FLOOR, FLOOR_UNTRAINED = 0.15, 0.25
 """And never less than this: rhythms are alike for as long as they last."""
-PLACES_TRIED = 15
+PLACES_TRIED, FEWEST_PLACES = 15, 6
 INDEPENDENT_S = 0.3
 """Scores at offsets this far apart are different chances."""
 TOKEN_WEIGHT = 2 / 3
@@ -142,10 +142,10 @@ def locate(
     at = int(np.maximum(scores.max(axis=(1, 2)), 0.0).sum(axis=0).argmax())
     found = scores[..., at]
     if min_score is None:
-        chance = CHANCE_UNTRAINED if model is None else CHANCE
+        chance, floor = (CHANCE_UNTRAINED, FLOOR_UNTRAINED) if model is None else (CHANCE, FLOOR)
         tries = (found > NOT_THERE / 2).sum(axis=(1, 2)) * max(1.0, 2 * max_offset_s / INDEPENDENT_S)
         shared_s = _shared_s(sensors, tracks, float(offsets_s[at]))
-        least = np.maximum(chance * _chance(tries, shared_s), FLOOR)
+        least = np.maximum(chance * _chance(tries, shared_s), floor)
     else:
         least = np.full(len(sensors), float(min_score))
     chosen = _assigned(found - least[:, None, None], [imu.person for imu in sensors])
@@ -203,7 +203,7 @@ def _shared_s(sensors: Sequence[Imu], tracks: Sequence[PoseTrack], offset_s: flo
 
 def _chance(tries: Float64, seconds: Float64) -> Float64:
     """How the highest of several scores of strangers grows with their number and falls with time; 1 for 15 in 1 s."""
-    grown: Float64 = np.sqrt(np.log(np.maximum(tries, 3)) / np.log(PLACES_TRIED) / np.maximum(seconds, 1.0))
+    grown: Float64 = np.sqrt(np.log(np.maximum(tries, FEWEST_PLACES)) / np.log(PLACES_TRIED) / np.maximum(seconds, 1.0))
     return grown
 
 

@@ -1,0 +1,224 @@
+"""Moments as files: clips by what their pictures show, slices by reading them back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import av
+import numpy as np
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pa_parquet
+import pytest
+
+from motionseek.cli import main
+from motionseek.errors import DamagedFile, UsageError
+from motionseek.indexer.pipeline import index
+from motionseek.indexer.video import frame_times, frames_at, probe
+from motionseek.search.archive import open as open_archive
+from motionseek.search.export import export, read_hits, write_clip, write_imu
+from motionseek.types import Imu, Moment, Span
+
+T_S = np.arange(0, 12, 0.01)
+
+
+def film(path, seconds=12.0, rate=25, size=(64, 48)):
+    """Frame i is grey, as bright as 16 + i, so that a picture says when it was shown."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "8"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for i in range(round(seconds * rate)):
+            shade = np.full((size[1], size[0], 3), 16 + i % 220, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(shade, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def shades(path):
+    """What a clip shows, as frame numbers of the film."""
+    return frames_at(path, frame_times(path)).mean(axis=(1, 2, 3)) - 16
+
+
+def an_imu(t_s, gyro_t_s=None):
+    gyro_t_s = t_s if gyro_t_s is None else gyro_t_s
+    acc = np.stack([np.sin(t_s), np.cos(t_s), 9.8 + 0 * t_s], axis=1)
+    return Imu(t_s, acc, gyro_t_s, np.stack([np.sin(3 * gyro_t_s)] * 3, axis=1), "left_wrist")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, model):
+    folder = tmp_path_factory.mktemp("export")
+    take = folder / "take one"
+    take.mkdir()
+    film(take / "film.mp4")
+    write_imu(an_imu(T_S), take / "watch.csv")
+    said = {
+        "video": {"path": "film.mp4", "start_s": 100.0},
+        "imu": [{"path": "watch.csv", "placement": "left_wrist"}],
+        "labels": ["jump", "a;b"],
+    }
+    (take / "recording.json").write_text(json.dumps(said))
+    report = index([take], folder / "archive", models=[model])
+    assert not report.failed
+    return folder, open_archive(folder / "archive", models=[model])
+
+
+def a_moment(archive, start_s, end_s, rank=1, modality="video"):
+    (recording_id,) = archive.sources
+    return Moment(rank, recording_id, "/etc/passwd", modality, start_s, end_s, 0.5, {"global": 0.25}, "imu")
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(2.0, 4.0), (1.99, 2.51), (0.0, 0.3), (11.5, 15.0), (3.013, 3.02)])
+def test_a_clip_shows_exactly_the_span(tmp_path, start_s, end_s):
+    film(tmp_path / "film.mp4")
+    video = probe(tmp_path / "film.mp4")
+    write_clip(video, Span(start_s, end_s), tmp_path / "clip.mp4")
+    numbers = np.arange(int(start_s * 25 + 1e-9), min(300, int(np.ceil(end_s * 25 - 1e-9))))
+    assert shades(tmp_path / "clip.mp4") == pytest.approx(numbers % 220, abs=2)
+    clip = probe(tmp_path / "clip.mp4")
+    assert clip.start_s == pytest.approx(0, abs=1e-4)
+    assert clip.duration_s == pytest.approx(min(end_s, 12.0) - start_s, abs=1e-3)
+    expected_s = np.maximum(numbers / 25 - start_s, 0)
+    assert frame_times(tmp_path / "clip.mp4") == pytest.approx(expected_s, abs=1e-4)
+
+
+def test_odd_sides_and_a_shifted_clock(tmp_path):
+    film(tmp_path / "film.mp4", seconds=2)
+    video = replace(probe(tmp_path / "film.mp4"), start_s=50.0)
+    write_clip(video, Span(51.0, 51.2), tmp_path / "clip.mp4")
+    assert shades(tmp_path / "clip.mp4") == pytest.approx(np.arange(25, 30), abs=2)
+    with pytest.raises(DamagedFile, match="shows nothing"):
+        write_clip(video, Span(0.0, 2.0), tmp_path / "none.mp4")
+
+
+@pytest.mark.parametrize("gyro_t_s", [None, np.arange(0.003, 12, 0.004), np.zeros(0)])
+def test_a_slice_reads_back_as_it_was(tmp_path, gyro_t_s):
+    imu = an_imu(T_S, gyro_t_s)
+    write_imu(imu, tmp_path / "imu.csv")
+    back = Imu.load(tmp_path / "imu.csv", placement="left_wrist")
+    assert back.acc_t_s.tolist() == imu.acc_t_s.tolist()
+    assert back.gyro_t_s.tolist() == imu.gyro_t_s.tolist()
+    assert back.acc_mps2 == pytest.approx(imu.acc_mps2, abs=1e-6)
+    assert back.gyro_rps == pytest.approx(imu.gyro_rps, abs=1e-6)
+
+
+def test_moments_become_clips_slices_and_tables(world, tmp_path):
+    _, archive = world
+    moments = [a_moment(archive, 102.0, 104.0), a_moment(archive, 3.0, 4.5, rank=2, modality="imu")]
+    written = export(archive, moments, tmp_path / "out")
+    assert not written.failed
+    assert len(written.files) == 2
+    out = tmp_path / "out"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
+    hits = json.loads((out / "hits.json").read_text())["hits"]
+    assert shades(out / hits[0]["clip"]) == pytest.approx(np.arange(50, 100), abs=2)
+    assert hits[0]["sensors"] == []
+    assert hits[1]["clip"] is None
+    cut = Imu.load(out / hits[1]["sensors"][0])
+    assert (cut.start_s, cut.end_s) == pytest.approx((3.0, 4.49))
+    assert "left_wrist" in hits[1]["sensors"][0]
+    parquet = pa_parquet.read_table(out / "hits.parquet")
+    assert parquet["start_s"].to_pylist() == [102.0, 3.0]
+    assert parquet["sensors"].to_pylist() == [[], hits[1]["sensors"]]
+    assert parquet["score_global"].to_pylist() == [0.25, 0.25]
+    csv = pa_csv.read_csv(out / "hits.csv")
+    assert csv["recording_id"].to_pylist() == [m.recording_id for m in moments]
+    for text in ((out / "hits.json").read_text(), (out / "hits.csv").read_text()):
+        assert "passwd" not in text
+        assert "take one" not in text
+
+
+def test_around_and_what_is_left_out(world, tmp_path):
+    _, archive = world
+    moment = a_moment(archive, 5.0, 6.0, modality="imu")
+    written = export(archive, [moment], tmp_path / "a", clips=False, around_s=0.5, formats=["csv"])
+    cut = Imu.load(tmp_path / "a" / written.files[0])
+    assert (cut.start_s, cut.end_s) == pytest.approx((4.5, 6.49))
+    assert {p.name for p in (tmp_path / "a").iterdir() if p.is_file()} == {"hits.csv"}
+    assert export(archive, [moment], tmp_path / "b", clips=False, sensors=False).files == ()
+    assert export(archive, [], tmp_path / "c").moments == 0
+    assert pa_parquet.read_table(tmp_path / "c" / "hits.parquet").num_rows == 0
+
+
+def test_nothing_is_overwritten_or_left_half_done(world, tmp_path, monkeypatch):
+    _, archive = world
+    moment = a_moment(archive, 102.0, 103.0)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("keep")
+    with pytest.raises(UsageError, match="exists already"):
+        export(archive, [moment], tmp_path / "full")
+    (tmp_path / "empty").mkdir()
+    assert export(archive, [moment], tmp_path / "empty").files
+
+    def interrupted(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(archive, [moment], tmp_path / "cut", progress=interrupted)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "full"]
+    with pytest.raises(UsageError, match="no recording"):
+        export(archive, [replace(moment, recording_id="ab" * 32)], tmp_path / "x")
+    with pytest.raises(UsageError, match="formats"):
+        export(archive, [moment], tmp_path / "x", formats=["xml"])
+
+
+def test_a_recording_that_changed_is_reported(world, tmp_path):
+    folder, archive = world
+    watch = folder / "take one" / "watch.csv"
+    kept = watch.read_bytes()
+    watch.write_bytes(kept + b"12.0,0,0,9.8,0,0,0\n")
+    try:
+        written = export(archive, [a_moment(archive, 3.0, 4.0)], tmp_path / "out")
+    finally:
+        watch.write_bytes(kept)
+    assert written.files == ()
+    assert "was changed since it was indexed" in written.failed[0][1]
+    assert len(json.loads((tmp_path / "out" / "hits.json").read_text())["hits"]) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recording_id": "../../etc"},
+        {"recording_id": 3},
+        {"start_s": 9, "end_s": 3},
+        {"start_s": "x"},
+        {"modality": "smell"},
+        {"score": float("nan")},
+        {"scores": 3},
+    ],
+)
+def test_saved_answers_are_checked(tmp_path, change):
+    good = {"recording_id": "ab" * 32, "modality": "video", "start_s": 1, "end_s": 2, "score": 0.5, "uri": "x"}
+    file = tmp_path / "hits.json"
+    file.write_text(json.dumps({"hits": [good]}))
+    assert read_hits(file)[0].uri == ""
+    file.write_text(json.dumps({"hits": [good, good | change]}))
+    with pytest.raises(DamagedFile, match="hit 2"):
+        read_hits(file)
+    for text in ("", "[]", '{"hits": 3}', "\xff"):
+        file.write_text(text, encoding="latin-1")
+        with pytest.raises(DamagedFile, match="not an answer"):
+            read_hits(file)
+
+
+def test_the_command(world, tmp_path, capsys):
+    folder, archive = world
+    hits = tmp_path / "hits.json"
+    hits.write_text(json.dumps({"hits": [a_moment(archive, 102.0, 103.0).to_json()]}))
+    where = ["--archive", str(folder / "archive")]
+
+    def run(*args):
+        with pytest.raises(SystemExit) as exit_:
+            main(["export", *map(str, args), *where])
+        return exit_.value.code or 0, *capsys.readouterr()
+
+    code, out, _ = run("--hits", hits, "--out", tmp_path / "out", "--json")
+    assert code == 0
+    said = json.loads(out)
+    assert said["moments"] == 1
+    assert len(said["files"]) == 1
+    assert (tmp_path / "out" / said["files"][0]).is_file()
+    code, _, err = run("jumping", "--hits", hits, "--out", tmp_path / "out2")
+    assert code == 2
+    assert "not both" in err
+    assert run("--out", tmp_path / "out2")[0] == 2
