@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from motionseek.errors import DamagedFile, UsageError
-from motionseek.types import Float64, VideoRef
+from motionseek.types import Float64, Span, VideoRef
 
 try:
     import decord
@@ -119,6 +119,36 @@ def frames_at(path: str | Path, times_s: npt.ArrayLike, *, size: int | None = No
         for i, frame in enumerate(_decode(path, index, index.pts[wanted])):
             frames[i] = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BICUBIC")
     return np.ascontiguousarray(np.rot90(frames, index.rotation, axes=(1, 2))[back])
+
+
+def grey_frames(path: str | Path, *, longer: int, span: Span | None = None) -> Iterator[tuple[float, UInt8]]:
+    """Every frame in the order shown, decoded once from the front: its time, and (H, W) uint8 grey, upright.
+
+    longer: the longer side in pixels.   span: only the frames shown within it. Frames that are damaged are left out.
+    Raises DamagedFile.
+    """
+    index = _index(path)
+    factor = longer / max(index.size)
+    width, height = (max(1, round(side * factor)) for side in index.size)
+    first, last = (-np.inf, np.inf) if span is None else (span.start_s - SLACK_S, span.end_s)
+    with _opened(path) as (container, stream):
+        if span is not None and not index.ordinal:
+            # One key frame early: a seek may land late.
+            key = max(int(np.searchsorted(index.t_s[np.searchsorted(index.pts, index.key_pts)], first)) - 2, 0)
+            container.seek(int(index.key_pts[key]), stream=stream, backward=True)
+        shown = -np.inf
+        for number, frame in enumerate(container.decode(stream)):
+            if frame.pts is None and not index.ordinal:
+                continue  # without a time it tells nothing of motion
+            at = number if index.ordinal else int(np.searchsorted(index.pts, frame.pts))
+            if at >= len(index.t_s) or index.t_s[at] >= last:
+                return
+            time_s = float(index.t_s[at])
+            if time_s < first or time_s <= shown or frame.is_corrupt:
+                continue
+            shown = time_s
+            grey = frame.to_ndarray(format="gray", width=width, height=height, interpolation="AREA")
+            yield time_s, np.ascontiguousarray(np.rot90(grey, index.rotation))
 
 
 def _scaled(size: tuple[int, int], shorter: int | None) -> tuple[int, int]:

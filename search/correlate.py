@@ -64,3 +64,16 @@ def cosine(x: Float32, x_mask: Bool, y: Float32, y_mask: Bool) -> tuple[Float64,
     summed, count = _unwrapped(irfft(np.stack([total, pairs]), size, axis=-1), x.shape[1], y.shape[1])
     count = np.rint(count)
     return np.where(count > 0, summed / np.maximum(count, 1), 0.0), count
+
+
+def parabola(scores: Float64) -> Float64:
+    """Position of the highest score along the last axis, refined by a parabola through it and its neighbours."""
+    m = scores.argmax(axis=-1)
+    inside = np.clip(m, 1, scores.shape[-1] - 2)
+    left, centre, right = (np.take_along_axis(scores, (inside + d)[..., None], axis=-1)[..., 0] for d in (-1, 0, 1))
+    usable = (m == inside) & np.isfinite(left) & np.isfinite(right)
+    left, centre, right = (np.where(usable, x, 0.0) for x in (left, centre, right))
+    bend = left - 2 * centre + right
+    shift = np.where(bend < 0, 0.5 * (left - right) / np.where(bend < 0, bend, -1.0), 0.0)
+    position: Float64 = m + np.clip(shift, -0.5, 0.5)
+    return position

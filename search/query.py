@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from motionseek.errors import QueryError, UsageError
-from motionseek.types import Float32, FloatArray, Imu, PoseTrack, Span
+from motionseek.types import Float32, FloatArray, Imu, PoseTrack, Recording, Span
 
 _SPAN = re.compile(r"^(?P<path>.+)@(?P<start>-?\d+(?:\.\d+)?)-(?P<end>-?\d+(?:\.\d+)?)$")
 TABLE_SUFFIXES = (".csv", ".parquet", ".npy")
@@ -191,21 +191,26 @@ def sensors_of(source: Imu | str | Path | Sequence[Imu], *, placement: str | Non
 
 
 def poses_of(media: PoseTrack | str | Path) -> tuple[PoseTrack, ...]:
-    """The people seen: as given, or of a recording; cropped where the path says `@a-b`."""
+    """The people seen: as given, or of a recording; cropped where the path says `@a-b`. Raises QueryError for none."""
     if isinstance(media, PoseTrack):
         return (media,)
+    recording, span = recording_of(media)
+    if not recording.poses:
+        raise QueryError(
+            f"{recording.uri} holds no body pose ({'+'.join(recording.modalities)} only), and a worn sensor is aligned "
+            "with the body: run a pose estimator over the video and name its keypoints in a recording.json beside it"
+        )
+    return recording.poses if span is None else tuple(track.crop(span) for track in recording.poses)
+
+
+def recording_of(media: str | Path) -> tuple[Recording, Span | None]:
+    """The recording at a path, and the stretch of it that is meant. Raises QueryError, MediaError."""
     from motionseek.indexer.readers import read
 
     file, span = split_span(media)
     if not file.exists():
         raise QueryError(f"{file}: there is no such file to align with")
-    recording = read(file)
-    if not recording.poses:
-        raise QueryError(
-            f"{file} holds no body pose ({'+'.join(recording.modalities)} only), and a worn sensor is aligned with the "
-            "body: run a pose estimator over the video and name its keypoints in a recording.json beside it"
-        )
-    return recording.poses if span is None else tuple(track.crop(span) for track in recording.poses)
+    return read(file), span
 
 
 def _read_imu(file: Path, placement: str | None) -> Imu:

@@ -20,11 +20,12 @@ from scipy.stats import theilslopes
 from motionseek.encoders.base import StreamEncoder
 from motionseek.encoders.preprocess import imu_grid, pose_grid
 from motionseek.errors import QueryError
-from motionseek.search.correlate import cosine, lags, pearson
+from motionseek.search.correlate import cosine, lags, parabola, pearson
 from motionseek.search.encode import tokens_of
+from motionseek.search.filmed import align_film
 from motionseek.search.limbs import RATE_HZ, Trace, limb_trace, parts_seen, sensor_trace
-from motionseek.search.query import poses_of, sensors_of
-from motionseek.types import ANY_PART, Alignment, Bool, Float64, Imu, PoseTrack
+from motionseek.search.query import poses_of, recording_of, sensors_of
+from motionseek.types import ANY_PART, Alignment, Bool, Float64, Imu, PoseTrack, VideoRef
 
 if TYPE_CHECKING:
     from motionseek.encoders.model import Model
@@ -138,19 +139,6 @@ class Curve:
         return float(self.offset_s[0] + position / RATE_HZ)
 
 
-def parabola(scores: Float64) -> Float64:
-    """Position of the highest score along the last axis, refined by a parabola through it and its neighbours."""
-    m = scores.argmax(axis=-1)
-    inside = np.clip(m, 1, scores.shape[-1] - 2)
-    left, centre, right = (np.take_along_axis(scores, (inside + d)[..., None], axis=-1)[..., 0] for d in (-1, 0, 1))
-    usable = (m == inside) & np.isfinite(left) & np.isfinite(right)
-    left, centre, right = (np.where(usable, x, 0.0) for x in (left, centre, right))
-    bend = left - 2 * centre + right
-    shift = np.where(bend < 0, 0.5 * (left - right) / np.where(bend < 0, bend, -1.0), 0.0)
-    position: Float64 = m + np.clip(shift, -0.5, 0.5)
-    return position
-
-
 def sync(
     imu: Imu | str | Path | Sequence[Imu],
     media: PoseTrack | str | Path,
@@ -159,17 +147,24 @@ def sync(
     model: Model | None = None,
     max_offset_s: float | None = None,
 ) -> Alignment:
-    """Align the sensors of one wearer, which share one clock, with a body pose.
+    """Align the sensors of one wearer, which share one clock, with a body pose, or a camera's own IMU with its picture.
 
     imu: sensors, a file of one, or a recording that holds some.   media: a pose track, or a recording that holds some;
-    of several people the one that fits best is taken.   placement: where the sensor is worn, unless its file says so;
-    a single sensor of unknown placement is tried on every part.   model: one with a "motion" space makes similar
-    movements less of a trap.   max_offset_s: bound of |offset_s|.
+    of several people the one that fits best is taken. A recording with a video and no pose, or one that the IMU's own
+    camera filmed, is aligned by the motion of its picture (`Alignment.method` names the way).   placement: where the
+    sensor is worn, unless its file says so; a single sensor of unknown placement is tried on every part.   model: one
+    with a "motion" space makes similar movements less of a trap, for a body.   max_offset_s: bound of |offset_s|.
 
     offset_s holds for the middle of the overlap; drift_ppm, by how many millionths it grows with the IMU's time, is
-    given from 60 s of overlap on. Raises QueryError where a side is not there, MediaError where a file cannot be read.
+    given from 60 s of overlap on. Raises QueryError where a side is not there, MediaError where a file cannot be read,
+    MissingExtra where a picture is to be followed and opencv is not installed.
     """
-    sensors, poses = sensors_of(imu, placement=placement), poses_of(media)
+    sensors = sensors_of(imu, placement=placement)
+    if not isinstance(media, PoseTrack):
+        recording, span = recording_of(media)
+        if recording.video and (not recording.poses or _filmed_by(recording.video, sensors)):
+            return align_film(sensors, recording.video, span=span, max_offset_s=max_offset_s)
+    poses = poses_of(media)
     method = "gyro x limb" if model is None else "motion tokens + gyro x limb"
     pairs = [(track, traces) for track in poses for traces in _traces(sensors, track)]
     if not pairs:
@@ -192,6 +187,10 @@ def sync(
         return Alignment(None, None, confidence, (best.refined_s(), *aliases_s)[:5], method, parts, reason)
     offset_s, drift_ppm = _drift(best.traces, best.refined_s())
     return Alignment(offset_s, drift_ppm, confidence, aliases_s, method, parts)
+
+
+def _filmed_by(video: VideoRef, sensors: Sequence[Imu]) -> bool:
+    return bool(video.camera) and all(imu.name == video.camera for imu in sensors)
 
 
 def _refused(method: str, reason: str) -> Alignment:

@@ -22,7 +22,10 @@ from motionseek.cli._common import as_json, emit, example, table
 @click.option("--model", "-m", help='A model with a "motion" space; without one no training is needed.')
 @click.option("--max-offset", "max_offset_s", type=float, help="Bound of the offset, seconds.")
 @as_json
-@example("motionseek sync watch.csv recordings/walk/recording.json --placement left_wrist")
+@example(
+    "motionseek sync watch.csv recordings/walk/recording.json --placement left_wrist",
+    "motionseek sync clip.mp4 clip.mp4",
+)
 def verb(
     imus: tuple[str, ...],
     media: str,
@@ -31,8 +34,9 @@ def verb(
     max_offset_s: float | None,
     as_json: bool,
 ) -> None:
-    """Align worn sensors with the body pose of a recording.
+    """Align worn sensors with the body pose of a recording, or a camera's own IMU with its picture.
 
+    MEDIA with a video and no pose is aligned by the motion of its picture; the same GoPro file twice checks it.
     IMU is a sensor file or a recording; several share one clock. Prints what to add to the sensors' time to get the
     media's time. Where nothing moves, or several offsets fit about as well, the alignment is refused, with the reason
     and the exit code 1.

@@ -22,6 +22,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import telemetry_parser
+from scipy.spatial.transform import Rotation
 
 from motionseek.errors import DamagedFile, MediaError
 from motionseek.indexer.readers.base import Reader, file_id
@@ -34,6 +35,9 @@ HANDLER = "GoPro MET"
 SENSORS = ("Accelerometer", "Gyroscope")
 FRAME_STREAMS = ("CameraOrientation", "ImageOrientation", "GravityVector", "Exposure")
 """Streams with a sample per frame, stamped at the start of the frame, best first."""
+
+STABILISED, STABILISER = (f"0x{code.encode().hex()}" for code in ("EISE", "EISA"))
+"""Settings that the parser names by their codes: was it on ("Y"), and which."""
 
 DEFAULT_ORDER = "YxZ"
 """Channel letters of the cameras that do not write ORIN (HERO5): small letters are negated."""
@@ -110,7 +114,7 @@ def read_imu_checked(
     Raises DamagedFile, UnitError.
     """
     path = str(path)
-    camera, payloads = _parsed(path)
+    camera, payloads, steadied = _parsed(path)
     problems: list[str] = []
     clock = _Clock.of(path, payloads)
     acc, gyro = (_stream(path, payloads, clock, name, problems) for name in SENSORS)
@@ -120,14 +124,47 @@ def read_imu_checked(
     check_units(path, acc.t_s, acc.x, gyro.t_s, gyro.x)
     imu = Imu(acc.t_s, acc.x.astype(np.float32), gyro.t_s, gyro.x.astype(np.float32), placement, person, camera)
     extra = {"imu_clock": clock.kind, "acc_rate_hz": acc.rate_hz, "gyro_rate_hz": gyro.rate_hz}
+    if steadied:
+        extra["stabilisation"] = steadied
     return imu, tuple(problems), extra
 
 
-def _parsed(path: str) -> tuple[str, list[Mapping[str, Any]]]:
-    """The camera's name and the payloads of the telemetry track. Raises DamagedFile."""
+@dataclass(frozen=True, eq=False)
+class Steadied:
+    """What a GoPro file says of its own picture.
+
+    camera: name of the camera, as its IMU's.   kind: of the electronic stabilisation that was on, "" where none.
+    orientation: picture to camera, (N,) one a frame, in the axes of the camera's IMU; None where the file does not say.
+
+    The file's quaternions are in a mirrored frame: their vector parts are x, z, y of the IMU's axes. On the carried
+    sample the view so turned explains .93 to .98 of the picture's motion, and no other order of the product does.
+    """
+
+    camera: str
+    kind: str
+    orientation: Rotation | None
+
+
+def steadied(path: str | Path) -> Steadied | None:
+    """How the camera steadied the picture; None where the file is no GoPro's. Raises DamagedFile."""
+    if not _is_gopro(Path(path)):
+        return None
+    camera, payloads, kind = _parsed(str(path))
+    samples = [s for p in payloads for s in p.get("ImageOrientation", {}).get("Data") or ()]
+    try:
+        quaternions = np.array([[s[k] for k in "xzyw"] for s in samples], dtype=np.float64).reshape(-1, 4)
+        orientation = Rotation.from_quat(quaternions) if len(quaternions) else None
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedFile(path, f"its image orientation cannot be read: {error}") from error
+    return Steadied(camera, kind, orientation)
+
+
+def _parsed(path: str) -> tuple[str, list[Mapping[str, Any]], str]:
+    """The camera's name, the payloads of the telemetry track, and how the picture is steadied. Raises DamagedFile."""
     try:
         parser = telemetry_parser.Parser(path)
-        payloads = [payload for payload in parser.telemetry() if set(payload) - {"Default"}]
+        held = parser.telemetry()
+        payloads = [payload for payload in held if set(payload) - {"Default"}]
     except Exception as error:
         raise DamagedFile(path, f"its telemetry cannot be read: {error}") from error
     except BaseException as error:
@@ -137,7 +174,16 @@ def _parsed(path: str) -> tuple[str, list[Mapping[str, Any]]]:
         raise DamagedFile(path, f"its telemetry cannot be read: {error}") from error
     if not payloads:
         raise DamagedFile(path, "its telemetry track holds nothing")
-    return str(parser.model or parser.camera or ""), payloads
+    return str(parser.model or parser.camera or ""), payloads, _steadied(held)
+
+
+def _steadied(held: Sequence[Mapping[str, Any]]) -> str:
+    """Kind of electronic stabilisation that the file says was on, "" where none."""
+    settings = [payload["Default"] for payload in held if payload.get("Default")]
+    if not any(str(s.get(STABILISED, "")).upper() == "Y" for s in settings):
+        return ""
+    kinds = [str(s[STABILISER]) for s in settings if STABILISER in s]
+    return kinds[0] if kinds and kinds[0].upper() not in ("N", "N/A") else "EIS"
 
 
 def _stream(
