@@ -49,13 +49,14 @@ class Reader:
     """The source paths that a file or folder holds. Raises DamagedFile."""
 
 
-def first_line(path: Path) -> str:
-    """The first line of a text file, "" where there is none or it cannot be read: for `Reader.matches`."""
+def columns_of(path: Path) -> set[str]:
+    """The names in the first line of a csv, none where it has none or cannot be read: for `Reader.matches`."""
     try:
         with path.open("rb") as file:
-            return file.readline(4096).decode("utf-8-sig")
+            line = file.readline(4096).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        return ""
+        return set()
+    return {name.strip(' "\r\n') for name in line.split(",")}
 
 
 def file_id(path: str | Path) -> str:

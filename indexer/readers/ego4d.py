@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from motionseek.errors import DamagedFile, MediaError, UsageError
-from motionseek.indexer.readers.base import Reader, file_id, first_line, joint_id
+from motionseek.indexer.readers.base import Reader, columns_of, file_id, joint_id
 from motionseek.indexer.readers.keypoints import load_json
 from motionseek.indexer.readers.tables import read_imu_checked
 from motionseek.indexer.video import probe_checked
@@ -218,7 +218,7 @@ def _narrated_places(path: Path, mtime_ns: int, size: int) -> Mapping[str, tuple
         return {}
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         found = [(match[1].decode(), match.start(), match.end()) for match in NARRATED.finditer(text)]
-    ends = [*(start for _, start, _ in found[1:]), size]
+    ends = [*(start for _, start, _ in found), size][1:]
     return {uid: (at, end) for (uid, _, at), end in zip(found, ends, strict=True)}
 
 
@@ -249,7 +249,7 @@ def _catalog_at(path: Path, mtime_ns: int, size: int) -> _Catalog:
 
 
 def _is_sensors(path: Path) -> bool:
-    return path.suffix == ".csv" and set(COLUMNS.values()) <= {n.strip() for n in first_line(path).split(",")}
+    return path.suffix == ".csv" and set(COLUMNS.values()) <= columns_of(path)
 
 
 def _is_ego4d(path: Path) -> bool:

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from motionseek.errors import DamagedFile
-from motionseek.indexer.readers.base import Reader, file_id, first_line, joint_id
+from motionseek.indexer.readers.base import Reader, columns_of, file_id, joint_id
 from motionseek.indexer.readers.tables import checked_imu, read_triple
 from motionseek.indexer.video import probe_checked
 from motionseek.types import Narration, Recording, VideoRef
@@ -138,14 +138,10 @@ def _tables_beside(acc_file: Path) -> list[Path]:
     for above in list(acc_file.parents)[:LEVELS_UP]:
         folders = [folder for name in ANNOTATION_FOLDERS if (folder := above / name).is_dir()]
         files = [f for folder in folders for f in sorted(folder.iterdir()) if ANNOTATIONS.fullmatch(f.name)]
-        tables = [file for file in files if _is_table(file)]
+        tables = [file for file in files if set(COLUMNS) <= columns_of(file)]
         if tables:
             return tables
     return []
-
-
-def _is_table(file: Path) -> bool:
-    return set(COLUMNS) <= {name.strip() for name in first_line(file).split(",")}
 
 
 @lru_cache(maxsize=8)

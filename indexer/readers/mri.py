@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from motionseek.errors import DamagedFile, MediaError, UnitError
-from motionseek.indexer.readers.base import Reader, file_id, first_line, joint_id
+from motionseek.indexer.readers.base import Reader, columns_of, file_id, joint_id
 from motionseek.indexer.readers.keypoints import read_poses
 from motionseek.indexer.readers.orientation import gyroscope, unit_quaternions, with_gravity
 from motionseek.indexer.readers.tables import checked_imu, read_table
@@ -115,7 +115,7 @@ def _poses(folder: Path, subject: str, problems: list[str]) -> tuple[PoseTrack, 
 
 def _has_sensors(folder: Path) -> bool:
     return bool(SUBJECT.fullmatch(folder.name)) and any(
-        {"axg", "q0"} <= set(first_line(folder / f"{name}.csv").strip().split(",")) for name in PLACEMENTS
+        {"axg", "q0"} <= columns_of(folder / f"{name}.csv") for name in PLACEMENTS
     )
 
 

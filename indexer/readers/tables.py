@@ -263,7 +263,8 @@ def _parse_csv(
     try:
         table = pa.csv.read_csv(
             path,
-            read_options=pa.csv.ReadOptions(column_names=header, skip_rows=skip_rows),
+            # Any byte is a letter in Latin-1, and the numbers are the same: rows that are no UTF-8 are dropped, too.
+            read_options=pa.csv.ReadOptions(column_names=header, skip_rows=skip_rows, encoding="latin1"),
             parse_options=pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip),
             convert_options=pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(wanted, pa.float64()),

@@ -152,12 +152,16 @@ def test_what_else_is_damaged(download: Path) -> None:
     assert "narrations cannot be read" in cut.problems[0]
     assert content_id(imu) == read(imu).recording_id
 
+    for nothing in (b"", b"{}", b"junk", bytes(range(256))):
+        narrations.write_bytes(nothing)
+        assert (read(imu).narrations, read(imu).problems) == ((), ())
+
     (download / "v1" / "ego4d.json").write_text("[1, ")
     assert "ego4d.json: is not JSON" in read(imu).problems[0]
     whole = imu.read_text()
     imu.write_text(whole[:200])
     recording = read(imu)
-    assert recording.modalities == ("video", "text")
+    assert recording.modalities == ("video",)
     assert recording.problems[0].startswith("imu: ")
     (download / "v1" / "full_scale" / f"{WALK}.mp4").write_bytes(b"junk")
     with pytest.raises(DamagedFile, match=r"imu: .*; video: "):

@@ -84,6 +84,8 @@ def test_damage(download: Path) -> None:
     acc.write_text("\n".join([lines[0], *("1e9" + line for line in lines[1:])]))
     with pytest.raises((DamagedFile, UnitError), match="P01_101-accl"):
         read(acc)
+    acc.write_bytes("\n".join(lines[:100]).encode() + b"\n5000,\xff\xfe\n" + "\n".join(lines[100:]).encode())
+    assert "1 rows without all 4 columns were dropped" in read(acc).problems
     for text, says in (("", "empty"), (lines[0], r"P01_101-accl\.csv"), ("a,b\n1,2\n", "no column")):
         acc.write_text(text)
         with pytest.raises(DamagedFile, match=says):
