@@ -16,7 +16,7 @@ from motionseek.search.encode import Probes
 from motionseek.types import Bool, Float32, Float64, Level, Modality
 
 Int64 = npt.NDArray[np.int64]
-Asked = Literal["text", "imu", "pose", "video", "vector"]
+Asked = Literal["text", "imu", "pose", "video", "vector", "moment", "terms"]
 FEW = 20
 SAMPLE = 4096
 

@@ -1,4 +1,4 @@
-"""What can be asked: a sentence, a sensor, a body, a video, a vector.
+"""What can be asked: a sentence, a sensor, a body, a video, a moment of the archive, a vector, or a signed sum of such.
 
 A file may name the stretch that is meant: `watch.csv@12.5-15`. The rest of the file is kept as the query's
 surroundings, because a token of motion is only what it is beside its neighbours.
@@ -15,23 +15,27 @@ from typing import Literal
 import numpy as np
 
 from motionseek.errors import QueryError, UsageError
-from motionseek.types import Float32, FloatArray, Imu, PoseTrack, Recording, Span
+from motionseek.types import Float32, FloatArray, Imu, Moment, PoseTrack, Recording, Span
 
 _SPAN = re.compile(r"^(?P<path>.+)@(?P<start>-?\d+(?:\.\d+)?)-(?P<end>-?\d+(?:\.\d+)?)$")
 TABLE_SUFFIXES = (".csv", ".parquet", ".npy")
 
-QueryLike = "str | Path | Imu | Sequence[Imu] | PoseTrack | FloatArray | Query"
+QueryLike = "str | Path | Imu | Sequence[Imu] | PoseTrack | Moment | FloatArray | Query"
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """One term. Exactly one of the fields text, imus, pose, video and vector is set.
+    """One term, or a sum of terms. Exactly one of the fields text, imus, pose, video, vector, like and terms is set.
+
+    Queries add up: `Query.of("jumping") + moment - "cycling"`, `0.5 * Query.of("walking")`. A sum is answered in the
+    spaces of vectors that understand every term: unit vectors are added with their weights.
 
     imus: sensors of one wearer on one clock.   video: a file.   vector: (D,) of the space `clip`.
+    like: recording_id (or how it begins) of what is stored in the archive.   terms: (weight, query) of a sum.
     span: the stretch that is meant, on the stream's clock; None means all of it.   said: the query as it was written.
     """
 
-    modality: Literal["text", "imu", "pose", "video", "vector"]
+    modality: Literal["text", "imu", "pose", "video", "vector", "moment", "terms"]
     said: str
     text: str = ""
     imus: tuple[Imu, ...] = ()
@@ -39,6 +43,8 @@ class Query:
     video: Path | None = None
     vector: Float32 | None = None
     span: Span | None = None
+    like: str = ""
+    terms: tuple[tuple[float, Query], ...] = ()
 
     @classmethod
     def of(cls, value: object, *, placement: str | None = None) -> Query:
@@ -59,12 +65,14 @@ class Query:
                 return cls("pose", repr(value), pose=value)
             case np.ndarray():
                 return cls.of_vector(value)
+            case Moment():
+                return cls.of_moment(f"{value.recording_id}@{value.start_s:.6f}-{value.end_s:.6f}")
             case [Imu(), *_] if all(isinstance(v, Imu) for v in value):
                 query = cls("imu", " + ".join(map(repr, value)), imus=tuple(v for v in value if isinstance(v, Imu)))
             case _:
                 raise QueryError(
                     f"cannot search for a {type(value).__name__}: give a sentence, a Path, an Imu or several, "
-                    "a PoseTrack, or a vector"
+                    "a PoseTrack, a Moment, or a vector"
                 )
         return query if placement is None else replace(query, imus=worn_at(query.imus, placement))
 
@@ -80,6 +88,58 @@ class Query:
         if values.ndim != 1 or not len(values) or not np.isfinite(values).all() or not values.any():
             raise QueryError(f"a query vector must be one row of finite numbers, not all 0, not {values.shape}")
         return cls("vector", f"vector of {len(values)}", vector=values)
+
+    @classmethod
+    def of_moment(cls, written: str) -> Query:
+        """`RECORDING@a-b`: seconds a to b of a recording of the archive, by its id or how that begins."""
+        found = _SPAN.match(written)
+        if not found:
+            raise QueryError(f"{written}: a moment is written RECORDING@a-b, for instance 3f2a9c41@12-15")
+        start_s, end_s = float(found["start"]), float(found["end"])
+        if start_s >= end_s:
+            raise QueryError(f"{written}: the moment must start before it ends")
+        return cls("moment", written, like=found["path"], span=Span(start_s, end_s))
+
+    @classmethod
+    def sum_of(cls, terms: Sequence[tuple[float, Query]]) -> Query:
+        """The weighted sum of queries; sums in it are taken apart. Raises QueryError for a weight that is not finite,
+        or 0, and where there is no term."""
+        flat: list[tuple[float, Query]] = []
+        for weight, term in terms:
+            if not np.isfinite(weight) or weight == 0:
+                raise QueryError(f"the weight of {term.said} must be a finite number other than 0, not {weight}")
+            flat += [(weight * w, t) for w, t in term.terms] if term.terms else [(float(weight), term)]
+        if not flat:
+            raise QueryError("a sum needs at least one term")
+        if len(flat) == 1 and flat[0][0] == 1:
+            return flat[0][1]
+        said = " ".join(f"{'-' if w < 0 else '+'} {'' if abs(w) == 1 else f'{abs(w):g} * '}{t.said}" for w, t in flat)
+        return cls("terms", said.removeprefix("+ "), terms=tuple(flat))
+
+    def __add__(self, other: object) -> Query:
+        return Query.sum_of([(1.0, self), (1.0, Query.of(other))])
+
+    def __radd__(self, other: object) -> Query:
+        return Query.sum_of([(1.0, Query.of(other)), (1.0, self)])
+
+    def __sub__(self, other: object) -> Query:
+        return Query.sum_of([(1.0, self), (-1.0, Query.of(other))])
+
+    def __rsub__(self, other: object) -> Query:
+        return Query.sum_of([(1.0, Query.of(other)), (-1.0, self)])
+
+    def __mul__(self, weight: float) -> Query:
+        return Query.sum_of([(weight, self)])
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Query:
+        return self * -1.0
+
+    @property
+    def parts(self) -> tuple[Query, ...]:
+        """The terms of a sum, or the query itself."""
+        return tuple(term for _, term in self.terms) or (self,)
 
     @classmethod
     def from_file(
@@ -126,7 +186,7 @@ class Query:
 
     def within(self, span: Span) -> Query:
         """The same query, only `span` of it meant. Raises QueryError where the stream does not reach into it."""
-        if self.modality in ("text", "vector"):
+        if self.modality in ("text", "vector", "moment", "terms"):
             raise QueryError(f"a {self.modality} has no time to take {span.start_s:g}-{span.end_s:g} s of")
         if self.modality != "video" and not (self.start_s < span.end_s and span.start_s < self.end_s):
             raise QueryError(

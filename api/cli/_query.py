@@ -20,6 +20,10 @@ _OPTIONS = (
     click.option("--imu", metavar="F[@a-b]", help="A sensor file or recording, or seconds a to b of it."),
     click.option("--pose", metavar="F[@a-b]", help="A recording with body pose."),
     click.option("--video", metavar="F[@a-b]", help="A video."),
+    click.option(
+        "--like", "likes", multiple=True, metavar="RECORDING@a-b", help="A moment of the archive, by its recording_id."
+    ),
+    click.option("--not", "nots", multiple=True, metavar="TEXT", help="A sentence that moments must not fit."),
     click.option("--placement", help="Where the sensor of --imu is worn, for instance right_wrist."),
     click.option(
         "--target", "-t", type=click.Choice(MODALITIES), default="video", show_default=True, help="What to find."
@@ -54,6 +58,8 @@ def answer(
     imu: str | None,
     pose: str | None,
     video: str | None,
+    likes: tuple[str, ...],
+    nots: tuple[str, ...],
     placement: str | None,
     target: Modality,
     k: int,
@@ -64,12 +70,11 @@ def answer(
     people: tuple[str, ...],
     min_quality: float | None,
 ) -> tuple[Archive, SearchResult]:
-    """The archive, and what it answers. Raises QueryError where not exactly one query is given."""
+    """The archive, and what it answers. Several of the query's options make a sum. Raises QueryError for none."""
     senses: tuple[tuple[Literal["imu", "pose", "video"], str | None], ...]
     senses = (("imu", imu), ("pose", pose), ("video", video))
-    given = [(modality, path) for modality, path in senses if path is not None]
-    if len(given) + (text is not None) != 1:
-        raise QueryError("give one query: a sentence, or one of --imu, --pose and --video")
+    if text is None and not likes and all(path is None for _, path in senses):
+        raise QueryError("give a query: a sentence, --imu, --pose, --video or --like; --not only takes away from one")
     if placement is not None and imu is None:
         raise QueryError("--placement says where the sensor of --imu is worn: give --imu too")
 
@@ -78,12 +83,16 @@ def answer(
     from motionseek.search.query import Query
 
     opened = open_archive(archive)
-    if text is not None:
-        query = Query.of_text(text)
-    else:
-        ((modality, path),) = given
-        query = Query.from_file(path, modality=modality, placement=placement)
+    terms = [] if text is None else [(1.0, Query.of_text(text))]
+    terms += [
+        (1.0, Query.from_file(path, modality=modality, placement=placement if modality == "imu" else None))
+        for modality, path in senses
+        if path is not None
+    ]
+    terms += [(1.0, Query.of_moment(written)) for written in likes]
+    terms += [(-1.0, Query.of_text(sentence)) for sentence in nots]
     where = Filter(
         label=labels or None, recording_id=recordings or None, person=people or None, min_quality=min_quality
     )
+    query = Query.sum_of(terms)
     return opened, opened.search(query, target=target, k=k, rerank=rerank, where=where, group=not every)

@@ -56,7 +56,7 @@ def verb(
     from motionseek.search.export import TABLE_FORMATS, export, read_hits
 
     if hits is not None:
-        if any(asked[name] is not None for name in ("text", "imu", "pose", "video")):
+        if any(asked[name] for name in ("text", "imu", "pose", "video", "likes", "nots")):
             raise UsageError("give a query, or --hits with a saved answer, not both")
         opened, moments = open_archive(archive), read_hits(hits)
     else:

@@ -18,9 +18,13 @@ from motionseek.cli._query import answer, query_options
 @example(
     'motionseek search "jumping" --target video',
     "motionseek search --imu watch.csv@10-15 --placement left_wrist",
+    'motionseek search "jumping" --not "cycling" --like 3f2a9c41@12-15',
 )
 def verb(archive: Path, as_json: bool, **asked: Any) -> None:
-    """Find the moments of an archive that fit a sentence, a sensor, a body pose or a video."""
+    """Find the moments of an archive that fit a sentence, a sensor, a body pose or a video.
+
+    Several of them, --like and --not make a sum: their vectors are added and subtracted.
+    """
     _, found = answer(archive, **asked)
     if as_json:
         emit(found.to_json())
