@@ -111,7 +111,7 @@ class Archive:
         placement: str | None = None,
     ) -> SearchResult:
         """The k best moments of `target` for a sentence (str), a file (Path), an Imu or several of one wearer, a
-        PoseTrack, a vector of the space `clip`, or a Query.
+        PoseTrack, a Moment, a vector of the space `clip`, or a Query, which may be a signed sum of such.
 
         target: what a hit is a stretch of; `Moment.through` says which modality's vectors found it.
         rerank: "token" scores the best 200 windows by all of their tokens at every lag and gives `offset_s`; "local"
@@ -235,6 +235,9 @@ class Archive:
             reachable = self._reachable(opened.columns, plan, target)
             if reachable.any():
                 keep = reachable if where is None else reachable & self._allowed(opened.index, where)
+                for term in asked.parts:
+                    if term.like:
+                        keep = keep & (self._overlap_s(term, opened.columns) == 0)
                 found.append((plan, opened, keep))
                 if plan.level == "token":
                     break
@@ -253,15 +256,16 @@ class Archive:
         )
 
     def _vector_spaces(self, asked: Query) -> list[str]:
-        """Spaces whose global vectors can be compared with the query; a bare vector is one of `clip`."""
+        """Spaces whose global vectors can be compared with every term; a bare vector is one of `clip`."""
         held = ["clip", *sorted(set(self.spaces) - {"clip", "motion"})]
-        return [s for s in (held[:1] if asked.vector is not None else held) if self._speaks(s, asked.modality)]
+        bare = any(term.vector is not None for term in asked.parts)
+        return [s for s in (held[:1] if bare else held) if all(self._speaks(s, term.modality) for term in asked.parts)]
 
     def _speaks(self, space: str, modality: str) -> bool:
         """Whether the space's model has an encoder for a query of this modality."""
         if space not in self.spaces:
             return False
-        return modality == "vector" or modality in self.spaces[space].encoders
+        return modality in ("vector", "moment") or modality in self.spaces[space].encoders
 
     def _reachable(self, columns: Columns, plan: Plan, target: Modality) -> Bool:
         """(N,) windows of the plan's modalities that lie on a stream of the target."""
@@ -421,6 +425,15 @@ class Archive:
         return encoder
 
     def _probes(self, asked: Query, space: str) -> Probes:
+        if asked.terms:
+            parts = [(weight, self._probes(term, space).vector.mean(axis=0)) for weight, term in asked.terms]
+            total = sum(weight * vector / np.linalg.norm(vector) for weight, vector in parts)
+            size = float(np.linalg.norm(total))
+            if size < 1e-6:
+                raise QueryError(f"the terms of {asked.said} cancel each other out: nothing is left to search for")
+            return Probes((total / size)[None].astype(np.float32), np.full(1, np.nan))
+        if asked.like:
+            return self._stored_probe(asked, space)
         if asked.vector is not None:
             width = self._open(space, "global").index.vectors(np.zeros(1, np.int64)).shape[1]
             if len(asked.vector) != width:
@@ -435,6 +448,34 @@ class Archive:
         if asked.modality == "video":
             return video_probes(asked, self._encoder(space, "video"))
         return window_probes(asked, self._encoder(space, "imu" if asked.modality == "imu" else "pose"))
+
+    def _stored_probe(self, asked: Query, space: str) -> Probes:
+        """The mean of the vectors that lie on a moment, each weighing as much as it shares with it."""
+        opened = self._open(space, "global")
+        shared_s = self._overlap_s(asked, opened.columns)
+        rows = np.flatnonzero(shared_s)
+        if not len(rows):
+            raise QueryError(f"{asked.said} has no vector in the space {space!r}: the span lies outside the recording")
+        mean = (opened.index.vectors(rows) * shared_s[rows, None]).sum(axis=0)
+        return Probes((mean / np.linalg.norm(mean))[None].astype(np.float32), np.full(1, np.nan))
+
+    def _overlap_s(self, asked: Query, columns: Columns) -> Float64:
+        """(N,) seconds that each window shares with a moment."""
+        recording_id = self.recording_id(asked.like)
+        start_s, end_s = (asked.span.start_s, asked.span.end_s) if asked.span else (-np.inf, np.inf)
+        if recording_id not in columns.recordings:
+            return np.zeros(len(columns.start_s))
+        mine = columns.recording == columns.recordings.index(recording_id)
+        shared_s = np.minimum(columns.end_s, end_s) - np.maximum(columns.start_s, start_s)
+        return np.where(mine, np.maximum(shared_s, 0.0), 0.0)
+
+    def recording_id(self, begins: str) -> str:
+        """The one recording whose id begins like that. Raises QueryError for none or several."""
+        found = [r for r in self.sources if r.startswith(begins)] if begins else []
+        if len(found) != 1:
+            several = f"{len(found)} recordings whose ids begin with" if found else "no recording"
+            raise QueryError(f"the archive has {several} {begins!r}")
+        return found[0]
 
     def _streams_of(self, columns: Columns, found: Candidates) -> tuple[list[StreamKey], npt.NDArray[np.int64]]:
         """The token streams of candidates, and which of them each candidate lies on."""
