@@ -163,13 +163,14 @@ class Imu:
 
     @classmethod
     def load(cls, path: str | Path, *, placement: str | None = None) -> Imu:
-        """Read a plain IMU file: csv or parquet with the columns `t_s, ax_mps2 … gz_rps`, or npy of shape (L, 7).
+        """Read a plain IMU file: csv or parquet with the columns `t_s, ax_mps2 … gz_rps`, or npy of shape (L, 7); or
+        the one sensor of a file of another format that motionseek knows.
 
-        Raises DamagedFile or UnitError, naming the file.
+        Raises DamagedFile or UnitError, naming the file; UsageError where it holds several sensors.
         """
-        from motionseek.indexer.readers.tables import read_imu
+        from motionseek.indexer.readers import load_imu
 
-        return read_imu(path, placement=placement or ANY_PART)
+        return load_imu(path, placement=placement)
 
     def __repr__(self) -> str:
         return f"Imu({self.placement}, {self.end_s - self.start_s:.2f} s, {self.rate_hz:.1f} Hz)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from motionseek.errors import DamagedFile, MediaError, UnknownFormat, UsageError
@@ -16,9 +17,10 @@ from motionseek.indexer.readers.manifest import MANIFEST
 from motionseek.indexer.readers.media import IMU, VIDEO
 from motionseek.indexer.readers.mobifall import MOBIFALL
 from motionseek.indexer.readers.mri import MRI
+from motionseek.indexer.readers.tables import read_imu
 from motionseek.indexer.readers.total_capture import TOTAL_CAPTURE
 from motionseek.indexer.readers.utd_mhad import UTD_MHAD
-from motionseek.types import Recording
+from motionseek.types import ANY_PART, Imu, Recording
 
 ARCHIVES = (EGO4D, EPIC_KITCHENS, TOTAL_CAPTURE, MRI, EGOHUMANS, MOBIFALL, UTD_MHAD)
 READERS: Mapping[str, Reader] = {reader.name: reader for reader in (MANIFEST, *ARCHIVES, GOPRO, VIDEO, IMU)}
@@ -49,6 +51,23 @@ def read(source: Source | str | Path, *, format: str = AUTO) -> Recording:
     """One recording. Raises MediaError where it cannot be read, UsageError where the path names no single recording."""
     source = _single(source, format)
     return READERS[source.format].read(source.path)
+
+
+def load_imu(path: str | Path, *, placement: str | None = None) -> Imu:
+    """The one sensor of a file, of whichever format. `placement`: where it is worn, the file's own word by default.
+
+    Raises MediaError where no sensor can be read, UsageError where there are several.
+    """
+    path = Path(path)
+    reader = next((r for r in READERS.values() if r.matches(path)), IMU)
+    if reader is IMU:
+        return read_imu(path, placement=placement or ANY_PART)
+    imus = read(path, format=reader.name).imus
+    if not imus:
+        raise UnknownFormat(path, "holds no sensor")
+    if len(imus) > 1:
+        raise UsageError(f"{path} belongs to a recording with {len(imus)} sensors: name the recording instead")
+    return replace(imus[0], placement=placement) if placement else imus[0]
 
 
 def content_id(source: Source | str | Path, *, format: str = AUTO) -> str:

@@ -11,6 +11,7 @@ from archives import ego4d_csv, ego4d_narrations, film, shaken, uid
 from motionseek.errors import DamagedFile, UnitError
 from motionseek.indexer.readers import content_id, discover, read
 from motionseek.indexer.readers.ego4d import sentence
+from motionseek.types import Imu
 
 WALK, CUT, CLIP, SILENT = uid(1), uid(2), uid(3), uid(4)
 
@@ -105,6 +106,13 @@ def test_sensors_alone_are_enough(tmp_path: Path) -> None:
     path = sensors(tmp_path, WALK)
     recording = read(path)
     assert (recording.source_format, recording.modalities, recording.problems) == ("ego4d", ("imu",), ())
+
+
+def test_a_query_takes_the_one_sensor_of_such_a_file(tmp_path: Path) -> None:
+    path = sensors(tmp_path, WALK)
+    assert Imu.load(path).placement == "head"
+    assert Imu.load(path, placement="chest").placement == "chest"
+    np.testing.assert_array_equal(Imu.load(path).acc_mps2, read(path).imus[0].acc_mps2)
 
 
 def test_the_known_damages_are_repaired(tmp_path: Path) -> None:

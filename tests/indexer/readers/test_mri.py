@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from archives import G, mmpose, mri_csv, turning, wxyz
 
-from motionseek.errors import DamagedFile
+from motionseek.errors import DamagedFile, UsageError
 from motionseek.indexer.readers import content_id, discover, read
+from motionseek.types import Imu
 
 FRAMES = 300
 
@@ -53,6 +54,11 @@ def test_four_sensors_of_one_person(release: Path) -> None:
     assert recording.extra["left_out"] == ["IMU3", "IMU6"]
     assert set(recording.extra["acceleration"].values()) == {"as recorded, with gravity"}
     assert read(release / "aligned_data" / "imu" / "subject3" / "IMU2.csv").recording_id == recording.recording_id
+
+
+def test_one_file_of_several_is_no_sensor_to_search_with(release: Path) -> None:
+    with pytest.raises(UsageError, match="4 sensors"):
+        Imu.load(release / "aligned_data" / "imu" / "subject3" / "IMU2.csv")
 
 
 def test_keypoints_beside_are_read_and_pickles_never(release: Path) -> None:
