@@ -1,0 +1,31 @@
+"""motionseek log"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from motionseek.cli._common import FILE, as_json, emit, example
+from motionseek.cli._timeline import timeline_of, timeline_options
+
+
+@click.command("log")
+@click.argument("recording")
+@timeline_options
+@click.option("--png", type=FILE, help="Draw it into this file, too.")
+@as_json
+@example("motionseek log 3f2a9c41 --class walking --class 'sitting=a person sits on a chair' --png day.png")
+def verb(recording: str, png: Path | None, as_json: bool, **asked: Any) -> None:
+    """Print what somebody did when, in one recording of an archive.
+
+    RECORDING is a recording_id, or how it begins. Stretches that no activity fits are "nothing of these".
+    """
+    found = timeline_of(recording, **asked)
+    if png is not None:
+        found.draw(png)
+    if as_json:
+        emit(found.to_json())
+    else:
+        click.echo(found.log())
