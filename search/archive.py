@@ -29,6 +29,7 @@ from motionseek.search.motion import REACH_S, along, local_scores, needed
 from motionseek.search.query import Query
 from motionseek.search.rerank import fit_near
 from motionseek.search.results import SearchResult, best_apart
+from motionseek.search.timeline import LEVEL, SWITCH, Timeline, build, sentences_of
 from motionseek.types import MODALITIES, PARTS, Bool, Float32, Float64, Imu, Level, Modality, Moment, PoseTrack
 
 if TYPE_CHECKING:
@@ -209,6 +210,53 @@ class Archive:
             self._stream_encoder("pose")
             model = self._models["motion"]
         return locate(imu, media, model=model, offset_s=offset_s, max_offset_s=max_offset_s, min_score=min_score)
+
+    def timeline(
+        self,
+        recording: str,
+        classes: Sequence[str] | Mapping[str, str] | None = None,
+        *,
+        through: Modality | None = None,
+        person: str | None = None,
+        level: float = LEVEL,
+        switch: float = SWITCH,
+    ) -> Timeline:
+        """What somebody did when, in one recording: its windows compared with sentences, smoothed into segments.
+
+        recording: its id, or how that begins.   classes: names, or name → the sentence it is compared by; a list of
+        everyday activities by default.   through: the windows to compare (default: the first of IMU, pose and video
+        that is indexed).   person: whose, where there are several.   level: cosine below which nothing fits.
+        switch: price of a change, in log-likelihood; higher means fewer, longer segments.
+        Raises QueryError where there is no such recording, person or window.
+        """
+        recording_id, sentences = self.recording_id(recording), sentences_of(classes)
+        for space in self._vector_spaces(Query.of_text(next(iter(sentences.values())))):
+            opened = self._open(space, "global")
+            columns = opened.columns
+            names = columns.recordings
+            mine = columns.recording == (names.index(recording_id) if recording_id in names else -1)
+            for modality in (through,) if through else ("imu", "pose", "video"):
+                rows = np.flatnonzero(mine & (columns.modality == modality))
+                people = sorted(set(columns.person[rows].tolist()))
+                if person is not None:
+                    rows = rows[columns.person[rows] == person]
+                elif len(people) > 1:
+                    raise QueryError(f"{recording} shows several people ({', '.join(people)}): name one as person")
+                if len(rows):
+                    rows = rows[np.argsort(columns.start_s[rows], kind="stable")]
+                    texts = self._encoder(space, "text").encode(list(sentences.values())).global_
+                    if texts is None:
+                        raise ModelError(f"the encoder of text in the space {space} gives no global vectors")
+                    spans_s = columns.start_s[rows], columns.end_s[rows]
+                    scores = opened.index.vectors(rows) @ texts.T
+                    who = columns.person[rows[0]].item()
+                    return build(
+                        recording_id, modality, who, tuple(sentences), spans_s, scores, level=level, switch=switch
+                    )
+        raise QueryError(
+            f"recording {recording_id[:12]} has no window of {through or 'IMU, pose or video'}"
+            f"{'' if person is None else f' of person {person}'} that sentences can be compared with"
+        )
 
     # -- planning
 
