@@ -22,6 +22,7 @@ from motionseek.indexer.schema import vector_table_name
 from motionseek.indexer.store import ModelRow, Store
 from motionseek.indexer.tokens import StreamKey
 from motionseek.search import candidates as look
+from motionseek.search.audit import MAX_OFFSET_S, TOLERANCE_S, AuditReport, Progress, audit
 from motionseek.search.candidates import Candidates, Columns, Plan, Spread
 from motionseek.search.encode import Probes, query_tokens, token_probes, video_probes, window_probes
 from motionseek.search.locate import Located, locate
@@ -33,6 +34,7 @@ from motionseek.search.timeline import LEVEL, SWITCH, Timeline, build, sentences
 from motionseek.types import MODALITIES, PARTS, Bool, Float32, Float64, Imu, Level, Modality, Moment, PoseTrack
 
 if TYPE_CHECKING:
+    from motionseek.encoders.model import Model
     from motionseek.indexer.pipeline import ModelLike
 
 Rerank = Literal["none", "local", "token"]
@@ -256,6 +258,26 @@ class Archive:
         raise QueryError(
             f"recording {recording_id[:12]} has no window of {through or 'IMU, pose or video'}"
             f"{'' if person is None else f' of person {person}'} that sentences can be compared with"
+        )
+
+    def audit(
+        self,
+        *,
+        where: Filter | None = None,
+        model: Model | None = None,
+        max_offset_s: float = MAX_OFFSET_S,
+        tolerance_s: float = TOLERANCE_S,
+        progress: Progress | None = None,
+    ) -> AuditReport:
+        """Check every recording's own streams against each other: body sensors against pose, a camera's own IMU
+        against its picture. See `motionseek.search.audit.audit`. Raises UsageError only."""
+        return audit(
+            self.store,
+            where=where,
+            model=model,
+            max_offset_s=max_offset_s,
+            tolerance_s=tolerance_s,
+            progress=progress,
         )
 
     # -- planning

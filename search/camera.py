@@ -37,8 +37,11 @@ CHANCE_BLOCKS = 1.0
 MAX_GYRO_GAP_S = 0.06
 STRETCH_S = 30.0
 """Of longer recordings this much decides about the lag; the rest gives the drift."""
-CONFIDENCE_AT_S = ((3.0, 0.25), (5.0, 0.20), (10.0, 0.15), (20.0, 0.10))
-"""Seconds of picture, and the confidence that is needed from there on; between them by a straight line."""
+CONFIDENCE_AT_S = ((3.0, 0.30), (5.0, 0.22), (10.0, 0.15), (20.0, 0.10))
+"""Seconds of picture that the gyro covers at the lag, and the confidence that is needed from there on; between them by
+a straight line."""
+PARTLY = 0.15
+"""How much more is needed, times the share of the picture that it does not cover: many such lags are tried."""
 MIN_PICTURE_S = 2.5
 STILL_PICTURE = 0.004
 STILL_GYRO_RPS = 0.01
@@ -314,7 +317,9 @@ def _judged(blocks: Blocks, turning: Turning, curve: _Curve) -> Alignment:
     confidence, aliases_s = curve.confidence, curve.aliases_s()
     at = _moments(curve.blocks, turning, curve.lag_s[curve.peak : curve.peak + 1])
     parts = {"camera": float(curve.score[curve.peak])}
-    needed = float(np.interp(at.valid.sum() * BLOCK_S, *np.array(CONFIDENCE_AT_S).T))
+    seconds = np.ptp(curve.blocks.edge_s, axis=-1).sum(axis=-1, where=curve.blocks.there)
+    covered_s = float(seconds[at.valid[0]].sum())
+    needed = float(np.interp(covered_s, *np.array(CONFIDENCE_AT_S).T)) + PARTLY * (1 - covered_s / float(seconds.sum()))
     if confidence < needed:
         reason = (
             f"at no offset does the gyroscope explain the picture clearly better than at others (confidence "

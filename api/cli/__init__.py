@@ -13,7 +13,7 @@ import click
 
 from motionseek.errors import MotionseekError
 
-VERBS = ("demo", "index", "search", "export", "log", "ask", "sync", "locate", "models", "train", "verify")
+VERBS = ("demo", "index", "search", "export", "log", "ask", "sync", "audit", "locate", "models", "train", "verify")
 
 
 class Verbs(click.Group):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 
 from motionseek.encoders.simulate.headcam import HeadCamera, HeadMotion, write_film
 from motionseek.errors import MissingExtra
