@@ -25,7 +25,7 @@ def verb(folder: Path, model: str, as_json: bool) -> None:
         return
     for question, found in result.answers:
         rows = [
-            (m.rank, Path(m.uri).parent.name, f"{m.start_s:.1f}-{m.end_s:.1f}", f"{m.score:.2f}", m.through, m.caption)
+            (m.rank, Path(m.uri).stem, f"{m.start_s:.1f}-{m.end_s:.1f}", f"{m.score:.2f}", m.through, m.caption)
             for m in found
         ]
         table(question, ("#", "recording", "span_s", "score", "through", "caption"), rows)

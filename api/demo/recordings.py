@@ -60,6 +60,7 @@ def load_clips() -> list[Clip]:
     clips = []
     for entry in tomllib.loads((SAMPLES / "clips.toml").read_text(encoding="utf-8"))["clip"]:
         motion = motions[entry["motion"]]
+        motion = motion.crop(round(entry.get("from_s", 0.0) * motion.rate_hz), len(motion.position_m))
         says: str | list[tuple[float, float, str]] = entry["says"]
         spans = [(0.0, motion.duration_s, says)] if isinstance(says, str) else says
         narrations = tuple(Narration(start, min(end, motion.duration_s), text) for start, end, text in spans)

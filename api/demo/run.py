@@ -97,7 +97,6 @@ def run(
         "recordings": len(archive.sources),
         "windows": archive.store.windows(columns=["window_id"]).num_rows,
         "model": loaded.name,
-        "simulated": "film, keypoints and sensors of all but the GoPro clip, from motion that training never saw",
     }
     report = write_report(folder / "report.html", about, questions, drawn[:3])
     return DemoResult(folder / "archive", report, indexed, tuple(answers), tuple(syncs))
@@ -115,7 +114,7 @@ def _true_offset_s(recording: Recording) -> float:
 
 
 def _title(recording: Recording) -> str:
-    return str(recording.extra.get("title") or Path(recording.uri).parent.name)
+    return str(recording.extra.get("title") or Path(recording.uri).stem)
 
 
 def _question(archive: Archive, asked: str, query: object, result: SearchResult) -> Question:

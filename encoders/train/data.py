@@ -102,6 +102,9 @@ class Augment:
     gyro_bias_rps: float = 0.03
     scale: float = 0.05
     gyro_drop: float = 0.05
+    damp: float = 0.0
+    """Share of windows whose movement is weakened or strengthened (0.35 to 1.15 times) about its mean: people move more
+    gently than motion capture actors, and straps and pockets give."""
     pixel_noise: float = 0.004
     joint_drop: float = 0.1
     jitter: int = 1
@@ -175,6 +178,10 @@ def _imu_batch(
         turn = Rotation.from_rotvec(axis).as_matrix()
         turn[free] = Rotation.random(int(free.sum()), rng=rng).as_matrix() if free.any() else turn[free]
         signal = np.einsum("blkc,bcd->blkd", signal, turn.astype(np.float32))
+        if augment.damp:
+            gentle = np.where(rng.random((b, 1)) < augment.damp, rng.uniform(0.35, 1.15, (b, 2)), 1.0)
+            middle = signal.mean(axis=1, keepdims=True) * np.array([1, 0], np.float32)[:, None]
+            signal = middle + (signal - middle) * gentle.astype(np.float32)[:, None, :, None]
         sigma = np.array([augment.acc_noise_mps2, augment.gyro_noise_rps], np.float32)[:, None]
         sigma_b = rng.random((b, 1, 1, 1), dtype=np.float32) * sigma
         bias = np.array([augment.acc_bias_mps2, augment.gyro_bias_rps], np.float32)[:, None]

@@ -137,7 +137,7 @@ def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = pr
     augment = Augment()
     budget = Budget(recipe.action_steps, recipe.batch, seed=recipe.seed)
     actions = fit_actions(
-        corpus, train, captions, encode, others, budget, Augment(mounting_deg=40, free_mounting=0.5), say=say
+        corpus, train, captions, encode, others, budget, Augment(mounting_deg=40, free_mounting=0.5, damp=0.5), say=say
     )
     results = {"actions": action_report(corpus, val, actions, captions, encode)}
     say(json.dumps(results["actions"], indent=1))

@@ -11,7 +11,7 @@ from motionseek.encoders.train.data import PLACEMENTS, Augment, Corpus, build_co
 from motionseek.encoders.train.evaluate import average_precision, recall_at
 from motionseek.encoders.train.fit import Budget, fit_actions, fit_motion, fit_projection
 
-STILL = Augment(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+STILL = Augment(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @pytest.fixture(scope="module")
