@@ -5,7 +5,9 @@
 A scene is a stretch of N people's motion (the demo's CMU and DeepMimic clips, no clip twice), each seen from a side of
 their own in one picture of 640 x 480, with keypoints 1.5 pixels off and some lost. Everybody wears one simulated
 sensor, turned by up to 20 degrees, at a place that `locate` is told ("known") or not ("unknown"), and a stranger who
-is not in the picture wears one more. Clocks are aligned. Chance is 1 / N for the person, 1 / 5 for the part.
+is not in the picture wears one more. Clocks are aligned. Chance is 1 / N for the person, 1 / 5 for the part. "Forced"
+is without the right to say nobody, which a sensor that does not move says all the same. What `locate` takes for chance
+was chosen on other scenes of the same clips, so strangers are refused here as well as they ever will be.
 """
 
 from __future__ import annotations

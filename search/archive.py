@@ -226,7 +226,7 @@ class Archive:
         """What somebody did when, in one recording: its windows compared with sentences, smoothed into segments.
 
         recording: its id, or how that begins.   classes: names, or name → the sentence it is compared by; a list of
-        everyday activities by default.   through: the windows to compare (default: the first of IMU, pose and video
+        everyday activities by default.   through: the windows to compare (default: the first of pose, IMU and video
         that is indexed).   person: whose, where there are several.   level: cosine below which nothing fits.
         switch: price of a change, in log-likelihood; higher means fewer, longer segments.
         Raises QueryError where there is no such recording, person or window.
@@ -237,7 +237,7 @@ class Archive:
             columns = opened.columns
             names = columns.recordings
             mine = columns.recording == (names.index(recording_id) if recording_id in names else -1)
-            for modality in (through,) if through else ("imu", "pose", "video"):
+            for modality in (through,) if through else ("pose", "imu", "video"):
                 rows = np.flatnonzero(mine & (columns.modality == modality))
                 people = sorted(set(columns.person[rows].tolist()))
                 if person is not None:
@@ -256,7 +256,7 @@ class Archive:
                         recording_id, modality, who, tuple(sentences), spans_s, scores, level=level, switch=switch
                     )
         raise QueryError(
-            f"recording {recording_id[:12]} has no window of {through or 'IMU, pose or video'}"
+            f"recording {recording_id[:12]} has no window of {through or 'pose, IMU or video'}"
             f"{'' if person is None else f' of person {person}'} that sentences can be compared with"
         )
 

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from motionseek.indexer.pipeline import ModelLike
 
 CHANCE, CHANCE_UNTRAINED = 0.55, 0.85
-"""Least score for 1 s and 15 places tried, with a model and without: where one in twenty strangers comes through."""
+"""Least score for 1 s and 15 places tried, with a model and without. Chosen, like TOKEN_WEIGHT, on scenes of the demo's
+clips with an earlier model; on other scenes of the same clips 6 of 192 strangers come through with the starter, 12
+without a model (benchmarks/results/locate.json)."""
 FLOOR, FLOOR_UNTRAINED = 0.15, 0.25
 """And never less than this: rhythms are alike for as long as they last."""
 PLACES_TRIED, FEWEST_PLACES = 15, 6

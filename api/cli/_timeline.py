@@ -24,7 +24,7 @@ _OPTIONS = (
     click.option(
         "--through",
         type=click.Choice(("imu", "pose", "video")),
-        help="Which windows are compared.  [default: the first of imu, pose, video that is indexed]",
+        help="Which windows are compared.  [default: the first of pose, imu, video that is indexed]",
     ),
     click.option("--person", help="Whose, where there are several."),
     click.option(

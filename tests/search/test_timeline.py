@@ -147,12 +147,12 @@ def test_a_timeline_of_an_archive(archive_dir, model, takes, tmp_path, monkeypat
     take = takes[3]
     table, vectors = archive.store.vectors("clip", "global")
     rows = [
-        i for i, r in enumerate(table.to_pylist()) if (r["recording_id"], r["modality"]) == (take.recording_id, "imu")
+        i for i, r in enumerate(table.to_pylist()) if (r["recording_id"], r["modality"]) == (take.recording_id, "pose")
     ]
     by_hand = vectors[rows] @ model.encode_text(["a person walks", "someone spins"]).global_.T
     found = archive.timeline(take.recording_id[:10], {"walking": "a person walks", "spin": "someone spins"})
     assert found.scores == pytest.approx(by_hand, abs=1e-5)
-    assert found.through == "imu"
+    assert found.through == "pose"
     assert found.segments[0].start_s == pytest.approx(0)
     assert len(archive.timeline(take.recording_id, ["walking"], level=-2).segments) == 1
     nothing = archive.timeline(take.recording_id, ["walking"], level=2)
