@@ -19,7 +19,8 @@ def page() -> str:
 
 
 def _section(command: click.Command, name: str, parent: click.Context | None, depth: int) -> list[str]:
-    context = click.Context(command, info_name=name, parent=parent, max_content_width=100, terminal_width=100)
+    settings = {**command.context_settings, "max_content_width": 100, "terminal_width": 100}
+    context = click.Context(command, info_name=name, parent=parent, **settings)
     parts = [f"{'#' * depth} {context.command_path}", f"```\n{command.get_help(context).strip()}\n```"]
     if isinstance(command, click.Group):
         for verb in command.list_commands(context):
