@@ -34,6 +34,8 @@ MIN_SHARE = 0.4
 """Least share of a stretch's blocks that must lie inside the gyro's span at a lag."""
 CHANCE_BLOCKS = 1.0
 """Scores of few blocks are drawn to 0 as by this many more that fit nothing."""
+FIRST_S = 60.0
+"""Without a bound, offsets up to this are tried before all others."""
 MAX_GYRO_GAP_S = 0.06
 STRETCH_S = 30.0
 """Of longer recordings this much decides about the lag; the rest gives the drift."""
@@ -228,7 +230,8 @@ def _explained(maps: Float64, m: Moments) -> Float64:
 def align_camera(imu: Imu, motion: ImageMotion, *, max_offset_s: float | None = None) -> Alignment:
     """Align a camera's own IMU with the motion of its picture.
 
-    max_offset_s: bound of |offset_s|; without one every lag at which the two overlap for long enough is tried.
+    max_offset_s: bound of |offset_s|; without one a minute either way is tried first, then every lag at which the two
+    overlap for long enough.
     offset_s holds for the middle of the overlap. drift_ppm, by how many millionths it grows with the IMU's time, is
     given where the turning tells it to within 100 ppm. Refused, with the reason, where nothing turns, no lag stands
     out, or stretches of the recording disagree about it.
@@ -243,11 +246,15 @@ def align_camera(imu: Imu, motion: ImageMotion, *, max_offset_s: float | None = 
         return _refused("the sensor does not turn")
     if np.sqrt((blocks.y**2).sum() / max(blocks.there.sum(), 1)) < STILL_PICTURE:
         return _refused("the picture does not move, though the sensor turns: it may be stabilised, or another camera's")
-    found = [_search(part, turning, max_offset_s) for part in _stretches(blocks)]
-    curves = [curve for curve in found if curve is not None]
-    if not curves:
-        return _refused("the sensor and the picture do not overlap for long enough within the offsets allowed")
-    return _judged(blocks, turning, max(curves, key=lambda curve: curve.confidence))
+    alignment = _refused("the sensor and the picture do not overlap for long enough within the offsets allowed")
+    # Clocks that nearly agree are the usual case, and all lags of hours take minutes.
+    for bound_s in (FIRST_S, None) if max_offset_s is None else (max_offset_s,):
+        curves = [c for part in _stretches(blocks) if (c := _search(part, turning, bound_s)) is not None]
+        if curves:
+            alignment = _judged(blocks, turning, max(curves, key=lambda curve: curve.confidence))
+        if alignment.accepted:
+            break
+    return alignment
 
 
 def _refused(reason: str) -> Alignment:
