@@ -23,7 +23,7 @@ from motionseek.types import Alignment, Imu, Recording, Span
 TEXTS = ("jumping", "walking", "running")
 SENSOR = ("sword_a", "left_wrist", Span(4.0, 9.0))
 """The recording, sensor and span of the sensor-to-video question."""
-SHOWN = 5
+SHOWN = 9
 
 
 @dataclass(frozen=True, eq=False)

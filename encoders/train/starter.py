@@ -43,9 +43,9 @@ class StarterRecipe:
     speeds: tuple[float, float] = (0.8, 1.25)
     procedural: int = 40
     procedural_s: float = 12.0
-    text_steps: int = 1000
-    action_steps: int = 1500
-    motion_steps: int = 2500
+    text_steps: int = 950
+    action_steps: int = 1400
+    motion_steps: int = 2000
     batch: int = 128
     seed: int = 0
 
