@@ -236,6 +236,10 @@ class VideoRef:
     codec: str = ""
     camera: str = ""
 
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.start_s) and self.duration_s >= 0 and min(self.size) > 0):
+            raise UsageError(f"{self.path}: a video needs a finite start, a duration and a size, not {self}")
+
     @property
     def end_s(self) -> float:
         return self.start_s + self.duration_s
@@ -312,6 +316,17 @@ class Window:
     quality: float = 1.0
     """Share of the window's samples that are really there, 0 to 1."""
 
+    def __post_init__(self) -> None:
+        Span(self.start_s, self.end_s)
+        _known_modality(self.modality)
+        if not 0 <= self.quality <= 1:
+            raise UsageError(f"quality must lie between 0 and 1, not at {self.quality}")
+
+
+def _known_modality(modality: str) -> None:
+    if modality not in MODALITIES:
+        raise UsageError(f"modality {modality!r} is not known; use one of: {', '.join(MODALITIES)}")
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -333,6 +348,15 @@ class Moment:
     """Where the query was aligned: what to add to the query's time to get the moment's time."""
     caption: str = ""
     labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _known_modality(self.modality)
+        _known_modality(self.through)
+        if self.rank < 1 or not self.start_s <= self.end_s or not np.isfinite(self.score):
+            raise UsageError(
+                f"a moment needs a rank from 1, a start before its end and a finite score, not {self.rank}, "
+                f"{self.start_s}-{self.end_s} and {self.score}"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready, in the order that the command line prints."""
@@ -370,6 +394,12 @@ class Alignment:
     """Score at the chosen offset, per part."""
     reason: str = ""
     """Why the alignment was refused, where it was."""
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.confidence) or (self.offset_s is not None and not np.isfinite(self.offset_s)):
+            raise UsageError(f"offset_s and confidence must be finite, not {self.offset_s} and {self.confidence}")
+        if self.offset_s is None and not self.reason:
+            raise UsageError("an alignment without an offset must say why it was refused")
 
     @property
     def accepted(self) -> bool:

@@ -438,14 +438,15 @@ class Archive:
             meant_s, offset_s = aligned
             start_s, end_s = (meant_s + offset_s).tolist()
         first_s, last_s = source.spans[target]
+        start_s = min(max(start_s, first_s), last_s)
         caption, labels = (opened.index.windows[name][row].as_py() for name in ("caption", "labels"))
         return Moment(
             rank=i + 1,
             recording_id=recording_id,
             uri=source.uri,
             modality=target,
-            start_s=max(start_s, first_s),
-            end_s=min(end_s, last_s),
+            start_s=start_s,
+            end_s=max(start_s, min(end_s, last_s)),
             score=score,
             scores=scores,
             through=columns.modality[row].item(),
