@@ -317,7 +317,13 @@ def _search(blocks: Blocks, turning: Turning, max_offset_s: float | None) -> _Cu
     if not len(lag_s):
         return None
     score = _score(blocks, turning, lag_s)
-    return _Curve(blocks, lag_s, score) if np.isfinite(score).any() else None
+    if not np.isfinite(score).any():
+        return None
+    if blocks.into is not None:
+        # So narrow a peak is cut off by its own grid.
+        near_s = lag_s[score.argmax()] + np.linspace(-step_s, step_s, 11)
+        lag_s, score = np.append(lag_s, near_s), np.append(score, _score(blocks, turning, near_s))
+    return _Curve(blocks, lag_s, score)
 
 
 def _judged(blocks: Blocks, turning: Turning, curve: _Curve) -> Alignment:
