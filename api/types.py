@@ -6,7 +6,7 @@ their own stream, as float64. Shapes use B batch, N windows, P parts, T tokens, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -415,12 +415,3 @@ class Alignment:
             "parts": {part: round(score, 4) for part, score in self.parts.items()},
             "reason": self.reason,
         }
-
-
-def part_index(parts: Sequence[str]) -> tuple[int, ...]:
-    """Indices of `parts` in PARTS + ("unknown",). Raises UsageError for a name that is neither."""
-    slots = (*PARTS, ANY_PART)
-    for part in parts:
-        if part not in slots:
-            raise UsageError(f"part {part!r} is not known; use one of: {', '.join(slots)}")
-    return tuple(slots.index(part) for part in parts)

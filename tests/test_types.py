@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from motionseek.errors import MediaError, MotionseekError, UsageError
-from motionseek.types import Alignment, Imu, Moment, Narration, PoseTrack, Recording, Span, VideoRef, Window, part_index
+from motionseek.types import Alignment, Imu, Moment, Narration, PoseTrack, Recording, Span, VideoRef, Window
 
 T = np.arange(5.0)
 ACC = np.zeros((5, 3))
@@ -31,7 +31,6 @@ ACC = np.zeros((5, 3))
         (lambda: Moment(0, "r", "u", "imu", 1, 2, 0.5, {}, "imu"), "rank"),
         (lambda: Alignment(None, None, 0.1, (), "m"), "why it was refused"),
         (lambda: Alignment(float("nan"), None, 0.1, (), "m"), "finite"),
-        (lambda: part_index(["tail"]), "tail"),
     ],
 )
 def test_what_cannot_be_is_refused(build, says: str) -> None:

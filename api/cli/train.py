@@ -23,8 +23,8 @@ def verb(recipe: str, out: Path, data: Path, as_json: bool) -> None:
     from motionseek.encoders.train.starter import StarterRecipe, train_starter
     from motionseek.errors import UsageError
 
-    named = Path(train.__file__).with_name(f"{recipe}.toml")
-    path = named if named.is_file() else Path(recipe)
+    carried = {toml.stem: toml for toml in Path(train.__file__).parent.glob("*.toml")}
+    path = carried.get(recipe, Path(recipe))
     if not path.is_file():
         raise UsageError(f"{recipe} is neither a recipe that comes with the package nor a TOML file")
     train_starter(StarterRecipe.load(path), data, out, say=lambda what: click.echo(what, err=True))

@@ -75,7 +75,8 @@ def run(
         make_recordings(folder / "recordings")
     tell("indexing")
     indexed = index([folder / "recordings"], folder / "archive", models=(model,), progress=progress)
-    archive = open_archive(folder / "archive", models=(model,))
+    loaded = load_model(model)
+    archive = open_archive(folder / "archive", models=(loaded,))
     sensor = _sensor(folder / "recordings")
     tell("asking")
     answers: list[tuple[str, SearchResult]] = [
@@ -87,7 +88,6 @@ def run(
     queries: list[object] = [*TEXTS, sensor]
     tell("aligning")
     shifted = [r for r in map(read, sorted((folder / "recordings").glob("*/recording.json"))) if _true_offset_s(r)]
-    loaded = load_model(model)
     syncs = [SyncResult(_title(r), sync(r.imus, r.poses[0], model=loaded), _true_offset_s(r)) for r in shifted]
     tell("drawing the report")
     questions = [_question(archive, q, query, result) for (q, result), query in zip(answers, queries, strict=True)]

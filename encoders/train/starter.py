@@ -62,8 +62,6 @@ class StarterRecipe:
 def _jobs(recipe: StarterRecipe, data: Path) -> Iterator[tuple[Motion, float]]:
     rng = np.random.default_rng(recipe.seed)
     for name in recipe.bandai:
-        if not (data / name).is_file():
-            raise UsageError(f"{data / name} is not there: the recipe needs the Bandai-Namco motion as npz (see docs)")
         for motion in read_bandai_npz(data / name):
             content, style = motion.labels
             split = "val" if style == recipe.held_out_style else "train"
@@ -104,7 +102,13 @@ def _cached_corpus(recipe: StarterRecipe, data: Path, work: Path, say: Say) -> C
 
 
 def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = print) -> None:
-    """Train all five encoders and write the model folder `out`; what is done already is kept in `out`.work."""
+    """Train all five encoders and write the model folder `out`; what is done already is kept in `out`.work.
+
+    Raises UsageError where the recipe's data is not there, MissingExtra where the text tower's teacher is not.
+    """
+    for name in recipe.bandai:
+        if not (data / name).is_file():
+            raise UsageError(f"{data / name} is not there: the recipe needs the Bandai-Namco motion as npz (see docs)")
     work = out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(recipe.seed)
