@@ -2,69 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-
-from motionseek.encoders.base import Encoder, StreamEncoder
-from motionseek.errors import ModelError, QueryError, StaleIndex
-from motionseek.indexer.ann import AnnIndex, open_index
+from motionseek.errors import QueryError
 from motionseek.indexer.filters import Filter
-from motionseek.indexer.schema import vector_table_name
 from motionseek.indexer.store import ModelRow, Store
-from motionseek.indexer.tokens import StreamKey
-from motionseek.search import candidates as look
+from motionseek.search.along import score_along
 from motionseek.search.audit import MAX_OFFSET_S, TOLERANCE_S, AuditReport, Progress, audit
-from motionseek.search.candidates import Candidates, Columns, Plan, Spread
-from motionseek.search.encode import Probes, query_tokens, token_probes, video_probes, window_probes
+from motionseek.search.by_motion import by_motion
+from motionseek.search.by_vector import by_vector
+from motionseek.search.loaded import Loaded, Source
 from motionseek.search.locate import Located, locate
-from motionseek.search.motion import REACH_S, along, local_scores, needed
+from motionseek.search.plan import plans
 from motionseek.search.query import Query
-from motionseek.search.rerank import fit_near
-from motionseek.search.results import SearchResult, best_apart
-from motionseek.search.timeline import LEVEL, SWITCH, Timeline, build, sentences_of
-from motionseek.types import MODALITIES, PARTS, Bool, Float32, Float64, Imu, Level, Modality, Moment, PoseTrack
+from motionseek.search.results import Clock, Rerank, SearchResult, best_apart
+from motionseek.search.timeline import LEVEL, SWITCH, Timeline, sentences_of, timeline
+from motionseek.types import MODALITIES, Float32, Float64, Imu, Modality, PoseTrack
 
 if TYPE_CHECKING:
     from motionseek.encoders.model import Model
     from motionseek.indexer.pipeline import ModelLike
-
-Rerank = Literal["none", "local", "token"]
-RERANKED = 200
-"""Candidates whose tokens are looked at."""
-APART_S = 0.5
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a search needs to know of one recording. spans: modality → (start_s, end_s) of its streams."""
-
-    uri: str
-    labels: tuple[str, ...]
-    spans: Mapping[str, tuple[float, float]]
-
-
-@dataclass(eq=False)
-class _Opened:
-    """An index and its windows as arrays."""
-
-    index: AnnIndex
-    columns: Columns = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.columns = Columns.of(self.index.windows)
-
-    @cached_property
-    def spreads(self) -> dict[str, Spread]:
-        return look.spreads(self.index, self.columns)
 
 
 class Archive:
@@ -74,31 +33,33 @@ class Archive:
     """
 
     def __init__(self, store: Store, models: Sequence[str | Path | ModelLike] = ()) -> None:
-        self.store = store
-        self._given = [_loaded(model) for model in models]
-        self._models: dict[str, ModelLike] = {}
-        self._opened: dict[tuple[str, str], _Opened] = {}
+        self._loaded = Loaded(store, models)
 
     def __repr__(self) -> str:
         return f"Archive({self.store.root}, {len(self.sources)} recordings)"
 
-    @cached_property
-    def sources(self) -> dict[str, Source]:
-        """recording_id → what was indexed, of all recordings that could be read."""
-        columns = ["recording_id", "uris", "labels", "streams", "narrations", "status"]
-        rows = self.store.recordings(columns=columns).to_pylist()
-        return {row["recording_id"]: _source(row) for row in rows if row["status"] in ("ok", "partial")}
+    @property
+    def store(self) -> Store:
+        return self._loaded.store
 
-    @cached_property
-    def spaces(self) -> dict[str, ModelRow]:
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """recording_id → what was indexed, of all recordings that could be read."""
+        return self._loaded.sources
+
+    @property
+    def spaces(self) -> Mapping[str, ModelRow]:
         """The model that filled each space."""
-        return self.store.models()
+        return self._loaded.spaces
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """What the recordings hold."""
-        held = {modality for source in self.sources.values() for modality in source.spans}
-        return tuple(m for m in MODALITIES if m in held)
+        return self._loaded.modalities
+
+    def recording_id(self, begins: str) -> str:
+        """The one recording whose id begins like that. Raises QueryError for none or several."""
+        return self._loaded.recording_id(begins)
 
     # -- questions
 
@@ -128,7 +89,7 @@ class Archive:
         Raises QueryError where the query cannot be answered as asked, StaleIndex where a model is not the one that
         built the index. An archive without recordings answers with no moments.
         """
-        clock = _Clock()
+        clock = Clock()
         if k < 1:
             raise QueryError(f"k must be at least 1, not {k}")
         if target not in MODALITIES:
@@ -140,22 +101,21 @@ class Archive:
         if not self.sources:
             return SearchResult(asked.said, target, (), clock.done(), {"kind": "exact", "recall": 1.0})
         with clock("index"):
-            plans = self._plans(asked, target, where)
-        plan, opened, keep = plans[0]
-        if plan.level == "token":
-            moments = self._by_motion(asked, plan, opened, keep, rerank or "token", target, k, clock)
+            ways = plans(self._loaded, asked, target, where)
+        if ways[0].level == "token":
+            moments = by_motion(self._loaded, asked, ways[0], rerank or "token", target, k, clock)
         else:
             if rerank in ("local", "token"):
                 raise QueryError(
                     f"rerank={rerank!r} compares motion, which a {asked.modality} query and the target {target!r} do "
                     "not share in this archive: use rerank='none'"
                 )
-            moments = [m for way in plans for m in self._by_vector(asked, *way, target, k, clock)]
+            moments = [m for way in ways for m in by_vector(self._loaded, asked, way, target, k, clock)]
             moments.sort(key=lambda m: -m.score)
         with clock("group"):
             chosen = best_apart(moments, k, group=group)
-        about = {"kind": opened.index.kind, "recall": opened.index.recall}
-        return SearchResult(asked.said, target, chosen, clock.done(), about)
+        index = ways[0].opened.index
+        return SearchResult(asked.said, target, chosen, clock.done(), {"kind": index.kind, "recall": index.recall})
 
     def score_along(
         self, query: object, recording_id: str, *, through: Modality | None = None, placement: str | None = None
@@ -166,29 +126,7 @@ class Archive:
         is indexed); for an IMU or pose the token score at each place, against pose where there is any.
         Raises QueryError for a recording that the archive does not have, or that has nothing to compare.
         """
-        asked = Query.of(query, placement=placement)
-        if recording_id not in self.sources:
-            raise QueryError(f"the archive has no recording {recording_id}")
-        if asked.modality in ("imu", "pose") and self._speaks("motion", asked.modality):
-            encoder = self._stream_encoder(asked.modality)
-            tokens = query_tokens(asked, encoder)
-            keys = [key for key in self._stream_keys(recording_id) if through in (None, key.modality)]
-            streams = self.store.tokens("motion", keys)
-            for key in keys:
-                if key in streams:
-                    return along(tokens, streams[key])
-            raise QueryError(f"recording {recording_id} has no motion tokens to compare with")
-        for space in self._vector_spaces(asked):
-            opened = self._open(space, "global")
-            columns = opened.columns
-            mine = np.array([columns.recordings[c] == recording_id for c in range(len(columns.recordings))], np.bool_)
-            for modality in (through,) if through else ("imu", "pose", "video", "text"):
-                rows = np.flatnonzero(mine[columns.recording] & (columns.modality == modality))
-                if len(rows):
-                    times = (columns.start_s[rows] + columns.end_s[rows]) / 2
-                    order = np.argsort(times, kind="stable")
-                    return times[order], opened.index.vectors(rows[order]) @ self._probes(asked, space).vector[0]
-        raise QueryError(f"recording {recording_id} has no window that the query can be compared with")
+        return score_along(self._loaded, Query.of(query, placement=placement), recording_id, through)
 
     def locate(
         self,
@@ -207,10 +145,10 @@ class Archive:
         if isinstance(media, str) and media in self.sources:
             media = self.sources[media].uri
         model = None
-        if self._speaks("motion", "imu") and self._speaks("motion", "pose"):
-            self._stream_encoder("imu")
-            self._stream_encoder("pose")
-            model = self._models["motion"]
+        if self._loaded.speaks("motion", "imu") and self._loaded.speaks("motion", "pose"):
+            self._loaded.stream_encoder("imu")
+            self._loaded.stream_encoder("pose")
+            model = self._loaded.model("motion")
         return locate(imu, media, model=model, offset_s=offset_s, max_offset_s=max_offset_s, min_score=min_score)
 
     def timeline(
@@ -231,33 +169,14 @@ class Archive:
         switch: price of a change, in log-likelihood; higher means fewer, longer segments.
         Raises QueryError where there is no such recording, person or window.
         """
-        recording_id, sentences = self.recording_id(recording), sentences_of(classes)
-        for space in self._vector_spaces(Query.of_text(next(iter(sentences.values())))):
-            opened = self._open(space, "global")
-            columns = opened.columns
-            names = columns.recordings
-            mine = columns.recording == (names.index(recording_id) if recording_id in names else -1)
-            for modality in (through,) if through else ("pose", "imu", "video"):
-                rows = np.flatnonzero(mine & (columns.modality == modality))
-                people = sorted(set(columns.person[rows].tolist()))
-                if person is not None:
-                    rows = rows[columns.person[rows] == person]
-                elif len(people) > 1:
-                    raise QueryError(f"{recording} shows several people ({', '.join(people)}): name one as person")
-                if len(rows):
-                    rows = rows[np.argsort(columns.start_s[rows], kind="stable")]
-                    texts = self._encoder(space, "text").encode(list(sentences.values())).global_
-                    if texts is None:
-                        raise ModelError(f"the encoder of text in the space {space} gives no global vectors")
-                    spans_s = columns.start_s[rows], columns.end_s[rows]
-                    scores = opened.index.vectors(rows) @ texts.T
-                    who = columns.person[rows[0]].item()
-                    return build(
-                        recording_id, modality, who, tuple(sentences), spans_s, scores, level=level, switch=switch
-                    )
-        raise QueryError(
-            f"recording {recording_id[:12]} has no window of {through or 'pose, IMU or video'}"
-            f"{'' if person is None else f' of person {person}'} that sentences can be compared with"
+        return timeline(
+            self._loaded,
+            self.recording_id(recording),
+            sentences_of(classes),
+            through=through,
+            person=person,
+            level=level,
+            switch=switch,
         )
 
     def audit(
@@ -280,350 +199,7 @@ class Archive:
             progress=progress,
         )
 
-    # -- planning
-
-    def _plans(self, asked: Query, target: Modality, where: Filter | None) -> list[tuple[Plan, _Opened, Bool]]:
-        """The ways to answer for which the archive has windows: by motion, or else through every space of vectors that
-        understands the query."""
-        if target not in self.modalities:
-            raise QueryError(f"no recording of this archive holds {target}; it has: {', '.join(self.modalities)}")
-        plans = []
-        if (
-            asked.modality in ("imu", "pose")
-            and target in look.MOTION_THROUGH
-            and self._speaks("motion", asked.modality)
-        ):
-            plans.append(Plan("motion", "token", look.MOTION_THROUGH[target]))
-        through = look.clip_through(asked.modality, target)
-        plans += [Plan(space, "global", through) for space in self._vector_spaces(asked)]
-        tried: list[str] = []
-        found = []
-        for plan in plans:
-            if self.store.table(vector_table_name(plan.space, plan.level)) is None:
-                continue
-            opened = self._open(plan.space, plan.level)
-            reachable = self._reachable(opened.columns, plan, target)
-            if reachable.any():
-                keep = reachable if where is None else reachable & self._allowed(opened.index, where)
-                for term in asked.parts:
-                    if term.like:
-                        keep = keep & (self._overlap_s(term, opened.columns) == 0)
-                found.append((plan, opened, keep))
-                if plan.level == "token":
-                    break
-            tried += plan.through
-        if found:
-            return found
-        if not plans:
-            spaces = ", ".join(f"{s} ({', '.join(sorted(row.encoders))})" for s, row in sorted(self.spaces.items()))
-            raise QueryError(
-                f"no model of this archive understands a {asked.modality} query for {target}; it has: {spaces}"
-            )
-        looked = ", ".join(dict.fromkeys(tried)) or "nothing"
-        raise QueryError(
-            f"a {asked.modality} query finds {target} through {looked} of the same recording, and no recording with "
-            f"{target} has that; the archive has: {', '.join(self.modalities)}"
-        )
-
-    def _vector_spaces(self, asked: Query) -> list[str]:
-        """Spaces whose global vectors can be compared with every term; a bare vector is one of `clip`."""
-        held = ["clip", *sorted(set(self.spaces) - {"clip", "motion"})]
-        bare = any(term.vector is not None for term in asked.parts)
-        return [s for s in (held[:1] if bare else held) if all(self._speaks(s, term.modality) for term in asked.parts)]
-
-    def _speaks(self, space: str, modality: str) -> bool:
-        """Whether the space's model has an encoder for a query of this modality."""
-        if space not in self.spaces:
-            return False
-        return modality in ("vector", "moment") or modality in self.spaces[space].encoders
-
-    def _reachable(self, columns: Columns, plan: Plan, target: Modality) -> Bool:
-        """(N,) windows of the plan's modalities that lie on a stream of the target."""
-        missing = (np.inf, -np.inf)
-        spans = [
-            self.sources[r].spans.get(target, missing) if r in self.sources else missing for r in columns.recordings
-        ]
-        start_s, end_s = np.array(spans, np.float64).reshape(-1, 2).T
-        overlaps = (columns.start_s < end_s[columns.recording]) & (columns.end_s > start_s[columns.recording])
-        return overlaps & np.isin(columns.modality, plan.through)
-
-    def _allowed(self, index: AnnIndex, where: Filter) -> Bool:
-        allowed = self.store.windows(where, columns=["window_id"])["window_id"].combine_chunks()
-        found: Bool = pa.compute.is_in(index.windows["window_id"], value_set=allowed).to_numpy().astype(np.bool_)
-        return found
-
-    # -- the two ways
-
-    def _by_vector(
-        self, asked: Query, plan: Plan, opened: _Opened, keep: Bool, target: Modality, k: int, clock: _Clock
-    ) -> list[Moment]:
-        with clock("encode"):
-            probes = self._probes(asked, plan.space)
-        with clock("candidates"):
-            spread = opened.spreads
-            found = [
-                look.timeless(opened.index, opened.columns, keep, vector, plan.through, spread, max(RERANKED, 4 * k), k)
-                for vector in probes.vector
-            ]
-            best = _merged(found)
-        return [
-            self._moment(opened, best, i, target, float(best.rank_score[i]), {"global": float(best.score[i])})
-            for i in range(len(best))
-        ]
-
-    def _by_motion(
-        self,
-        asked: Query,
-        plan: Plan,
-        opened: _Opened,
-        keep: Bool,
-        rerank: Rerank,
-        target: Modality,
-        k: int,
-        clock: _Clock,
-    ) -> list[Moment]:
-        with clock("encode"):
-            encoder = self._stream_encoder(asked.modality)
-            tokens = query_tokens(asked, encoder)
-        with clock("candidates"):
-            probes = token_probes(tokens, encoder)
-            found = look.timed(opened.index, opened.columns, keep, probes, max(RERANKED, 4 * k), APART_S)
-        if rerank == "none":
-            return [
-                self._moment(opened, found, i, target, float(s), {"projected": float(s)})
-                for i, s in enumerate(found.score)
-            ]
-        best = found.take(_first(found, opened.columns, max(RERANKED, 4 * k), k))
-        with clock("tokens"):
-            keys, which = self._streams_of(opened.columns, best)
-            spans = needed(keys, which, best.offset_s, asked.meant)
-            held = self.store.tokens(plan.space, keys, spans)
-        with clock("rerank"):
-            streams = [(s.start_s, s.token[: len(PARTS)], s.mask[: len(PARTS)]) for s in (held[key] for key in keys)]
-            fitted = fit_near(tokens, streams, which, best.offset_s, REACH_S)
-            scores = {"token": fitted.score}
-            rank_by = fitted.score
-            if rerank == "local":
-                rank_by = scores["local"] = local_scores(tokens, encoder, streams, which, fitted.offset_s)
-            order = [i for i in np.argsort(-rank_by, kind="stable") if np.isfinite(rank_by[i])]
-            return [
-                self._moment(
-                    opened,
-                    best,
-                    i,
-                    target,
-                    float(rank_by[i]),
-                    {"projected": float(best.score[i])} | {level: float(s[i]) for level, s in scores.items()},
-                    aligned=(np.array(asked.meant), float(fitted.offset_s[i])),
-                )
-                for i in order
-            ]
-
-    def _moment(
-        self,
-        opened: _Opened,
-        found: Candidates,
-        i: int,
-        target: Modality,
-        score: float,
-        scores: Mapping[str, float],
-        *,
-        aligned: tuple[Float64, float] | None = None,
-    ) -> Moment:
-        columns, row = opened.columns, int(found.row[i])
-        recording_id = columns.recordings[columns.recording[row]]
-        source = self.sources[recording_id]
-        start_s, end_s, offset_s = float(columns.start_s[row]), float(columns.end_s[row]), None
-        if aligned is not None:
-            meant_s, offset_s = aligned
-            start_s, end_s = (meant_s + offset_s).tolist()
-        first_s, last_s = source.spans[target]
-        start_s = min(max(start_s, first_s), last_s)
-        caption, labels = (opened.index.windows[name][row].as_py() for name in ("caption", "labels"))
-        return Moment(
-            rank=i + 1,
-            recording_id=recording_id,
-            uri=source.uri,
-            modality=target,
-            start_s=start_s,
-            end_s=max(start_s, min(end_s, last_s)),
-            score=score,
-            scores=scores,
-            through=columns.modality[row].item(),
-            person=columns.person[row].item(),
-            offset_s=offset_s,
-            caption=caption,
-            labels=tuple(labels),
-        )
-
-    # -- what is loaded when it is needed
-
-    def _open(self, space: str, level: Level) -> _Opened:
-        if (space, level) not in self._opened:
-            self._opened[space, level] = _Opened(open_index(self.store, space, level))
-        return self._opened[space, level]
-
-    def _encoder(self, space: str, modality: Modality) -> Encoder:
-        row = self.spaces[space]
-        if space not in self._models:
-            given = [m for m in self._given if any(s == space for s, _ in m.encoders)]
-            self._models[space] = given[0] if given else self._load(row)
-        model = self._models[space]
-        encoder = model.encoders.get((space, modality))
-        if encoder is None:
-            raise QueryError(f"the model {row.name} has no encoder for {modality} in the space {space}")
-        built = row.encoders.get(modality, {}).get("fingerprint", row.fingerprint)
-        if encoder.fingerprint != built:
-            raise StaleIndex(
-                f"{self.store.root}: the space {space!r} was built by the model {row.name!r} with the fingerprint "
-                f"{built[:12]}, and the one at hand has {encoder.fingerprint[:12]}: open the archive with the model "
-                "that built it, or index the sources into a new archive"
-            )
-        return encoder
-
-    def _load(self, row: ModelRow) -> ModelLike:
-        if not row.name:
-            raise ModelError(
-                f"{self.store.root}: the space {row.space!r} was built by a model without a name: open the archive "
-                "with that model (models=[…])"
-            )
-        return _loaded(row.name)
-
-    def _stream_encoder(self, modality: str) -> StreamEncoder:
-        encoder = self._encoder("motion", "imu" if modality == "imu" else "pose")
-        if not isinstance(encoder, StreamEncoder):
-            raise QueryError("the motion model of this archive does not tokenise streams: use rerank='none'")
-        return encoder
-
-    def _probes(self, asked: Query, space: str) -> Probes:
-        if asked.terms:
-            parts = [(weight, self._probes(term, space).vector.mean(axis=0)) for weight, term in asked.terms]
-            total = sum(weight * vector / np.linalg.norm(vector) for weight, vector in parts)
-            size = float(np.linalg.norm(total))
-            if size < 1e-6:
-                raise QueryError(f"the terms of {asked.said} cancel each other out: nothing is left to search for")
-            return Probes((total / size)[None].astype(np.float32), np.full(1, np.nan))
-        if asked.like:
-            return self._stored_probe(asked, space)
-        if asked.vector is not None:
-            width = self._open(space, "global").index.vectors(np.zeros(1, np.int64)).shape[1]
-            if len(asked.vector) != width:
-                raise QueryError(f"vectors of the space {space} have {width} numbers, not {len(asked.vector)}")
-            unit = asked.vector / np.linalg.norm(asked.vector)
-            return Probes(unit[None].astype(np.float32), np.full(1, np.nan))
-        if asked.modality == "text":
-            found = self._encoder(space, "text").encode([asked.text])
-            if found.global_ is None:
-                raise ModelError(f"the encoder of text in the space {space} gives no global vectors")
-            return Probes(found.global_, np.full(1, np.nan))
-        if asked.modality == "video":
-            return video_probes(asked, self._encoder(space, "video"))
-        return window_probes(asked, self._encoder(space, "imu" if asked.modality == "imu" else "pose"))
-
-    def _stored_probe(self, asked: Query, space: str) -> Probes:
-        """The mean of the vectors that lie on a moment, each weighing as much as it shares with it."""
-        opened = self._open(space, "global")
-        shared_s = self._overlap_s(asked, opened.columns)
-        rows = np.flatnonzero(shared_s)
-        if not len(rows):
-            raise QueryError(f"{asked.said} has no vector in the space {space!r}: the span lies outside the recording")
-        mean = (opened.index.vectors(rows) * shared_s[rows, None]).sum(axis=0)
-        return Probes((mean / np.linalg.norm(mean))[None].astype(np.float32), np.full(1, np.nan))
-
-    def _overlap_s(self, asked: Query, columns: Columns) -> Float64:
-        """(N,) seconds that each window shares with a moment."""
-        recording_id = self.recording_id(asked.like)
-        start_s, end_s = (asked.span.start_s, asked.span.end_s) if asked.span else (-np.inf, np.inf)
-        if recording_id not in columns.recordings:
-            return np.zeros(len(columns.start_s))
-        mine = columns.recording == columns.recordings.index(recording_id)
-        shared_s = np.minimum(columns.end_s, end_s) - np.maximum(columns.start_s, start_s)
-        return np.where(mine, np.maximum(shared_s, 0.0), 0.0)
-
-    def recording_id(self, begins: str) -> str:
-        """The one recording whose id begins like that. Raises QueryError for none or several."""
-        found = [r for r in self.sources if r.startswith(begins)] if begins else []
-        if len(found) != 1:
-            several = f"{len(found)} recordings whose ids begin with" if found else "no recording"
-            raise QueryError(f"the archive has {several} {begins!r}")
-        return found[0]
-
-    def _streams_of(self, columns: Columns, found: Candidates) -> tuple[list[StreamKey], npt.NDArray[np.int64]]:
-        """The token streams of candidates, and which of them each candidate lies on."""
-        keys: dict[StreamKey, int] = {}
-        which = [
-            keys.setdefault(
-                StreamKey(
-                    columns.recordings[columns.recording[row]],
-                    columns.modality[row].item(),
-                    columns.person[row].item(),
-                ),
-                len(keys),
-            )
-            for row in found.row
-        ]
-        return list(keys), np.array(which, np.int64)
-
-    def _stream_keys(self, recording_id: str) -> list[StreamKey]:
-        where = Filter(recording_id=recording_id, modality=("pose", "imu"))
-        rows = self.store.windows(where, columns=["modality", "person"]).to_pylist()
-        keys = dict.fromkeys(StreamKey(recording_id, row["modality"], row["person"]) for row in rows)
-        return sorted(keys, key=lambda key: (key.modality != "pose", key.person))
-
 
 def open(path: str | Path, *, models: Sequence[str | Path | ModelLike] = ()) -> Archive:
     """Open an archive for reading. Raises ArchiveError where there is none; models: see Archive."""
     return Archive(Store.open(path), models)
-
-
-def _loaded(model: str | Path | ModelLike) -> ModelLike:
-    if not isinstance(model, str | Path):
-        return model
-    from motionseek.encoders.model import load_model
-
-    return load_model(model)
-
-
-def _source(row: Mapping[str, Any]) -> Source:
-    spans: dict[str, tuple[float, float]] = {}
-    streams = [*row["streams"], *({"modality": "text", **told} for told in row["narrations"])]
-    for stream in streams:
-        start_s, end_s = spans.get(stream["modality"], (np.inf, -np.inf))
-        spans[stream["modality"]] = min(start_s, stream["start_s"]), max(end_s, stream["end_s"])
-    return Source(row["uris"][0] if row["uris"] else "", tuple(row["labels"]), spans)
-
-
-def _first(found: Candidates, columns: Columns, count: int, recordings: int) -> npt.NDArray[np.int64]:
-    """The first `count` candidates, and the best one of each of the first `recordings` recordings."""
-    _, best = np.unique(columns.recording[found.row], return_index=True)
-    return np.unique(np.concatenate([np.arange(min(len(found), count)), np.sort(best)[:recordings]]))
-
-
-def _merged(found: Sequence[Candidates]) -> Candidates:
-    """Candidates of several probes as one list; a window keeps its best score."""
-    row = np.concatenate([f.row for f in found])
-    rank = np.concatenate([f.rank_score for f in found])
-    order = np.argsort(-rank, kind="stable")
-    _, first = np.unique(row[order], return_index=True)
-    at = order[np.sort(first)]
-    score, offset_s = np.concatenate([f.score for f in found]), np.concatenate([f.offset_s for f in found])
-    return Candidates(row[at], score[at], rank[at], offset_s[at])
-
-
-class _Clock:
-    """Milliseconds per stage."""
-
-    def __init__(self) -> None:
-        self.began = time.perf_counter()
-        self.stages: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.stages[stage] = self.stages.get(stage, 0.0) + (time.perf_counter() - began) * 1e3
-
-    def done(self) -> dict[str, float]:
-        return {**self.stages, "total": (time.perf_counter() - self.began) * 1e3}

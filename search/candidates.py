@@ -1,10 +1,9 @@
-"""Where to look, and the first look: windows that may answer, from FAISS."""
+"""The first look: windows that may answer, from FAISS."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,32 +12,11 @@ import pyarrow.compute as pc
 
 from motionseek.indexer.ann import AnnIndex
 from motionseek.search.encode import Probes
-from motionseek.types import Bool, Float32, Float64, Level, Modality
+from motionseek.types import Bool, Float32, Float64, Modality
 
 Int64 = npt.NDArray[np.int64]
-Asked = Literal["text", "imu", "pose", "video", "vector", "moment", "terms"]
 FEW = 20
 SAMPLE = 4096
-
-MOTION_THROUGH: Mapping[Modality, tuple[Modality, ...]] = {"video": ("pose",), "imu": ("imu",), "pose": ("pose",)}
-"""Target → the modalities whose motion tokens find it. A picture's motion is the body's in it."""
-
-
-def clip_through(asked: Asked, target: Modality) -> tuple[Modality, ...]:
-    """The modalities whose `clip` vectors find the target. A video is found by whatever of its recording is
-    indexed, except by the very sense that was given: a sensor finds videos by pose and picture."""
-    if target != "video":
-        return (target,)
-    return tuple(m for m in ("imu", "pose", "video") if m != asked or asked == "video")
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """How a query is answered. through: modalities of the windows that are looked at."""
-
-    space: str
-    level: Level
-    through: tuple[Modality, ...]
 
 
 @dataclass(frozen=True, eq=False)

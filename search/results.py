@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any, Literal, overload
 
+from motionseek.search.loaded import Loaded, Opened
 from motionseek.types import Modality, Moment
+
+Rerank = Literal["none", "local", "token"]
 
 OVERLAP = 0.5
 """Of two hits that share more than this of the shorter one, only the better stays."""
@@ -49,6 +54,68 @@ class SearchResult:
 
     def __repr__(self) -> str:
         return f"SearchResult({self.query!r} in {self.target}: {len(self)} moments)"
+
+
+class Clock:
+    """Milliseconds per stage."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.stages: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[stage] = self.stages.get(stage, 0.0) + (time.perf_counter() - began) * 1e3
+
+    def done(self) -> dict[str, float]:
+        return {**self.stages, "total": (time.perf_counter() - self.began) * 1e3}
+
+
+def moment_at(
+    loaded: Loaded,
+    opened: Opened,
+    row: int,
+    target: Modality,
+    rank: int,
+    score: float,
+    scores: Mapping[str, float],
+    *,
+    aligned: tuple[tuple[float, float], float] | None = None,
+) -> Moment:
+    """The moment of `target` that a window shows.
+
+    aligned: what was meant on the query's clock (start_s, end_s), and the offset at which it lies best; the moment is
+    then that stretch, not the window's.
+    """
+    columns = opened.columns
+    recording_id = columns.recordings[columns.recording[row]]
+    source = loaded.sources[recording_id]
+    start_s, end_s, offset_s = float(columns.start_s[row]), float(columns.end_s[row]), None
+    if aligned is not None:
+        (start_s, end_s), offset_s = aligned
+        start_s, end_s = start_s + offset_s, end_s + offset_s
+    first_s, last_s = source.spans[target]
+    start_s = min(max(start_s, first_s), last_s)
+    caption, labels = (opened.index.windows[name][row].as_py() for name in ("caption", "labels"))
+    return Moment(
+        rank=rank,
+        recording_id=recording_id,
+        uri=source.uri,
+        modality=target,
+        start_s=start_s,
+        end_s=max(start_s, min(end_s, last_s)),
+        score=score,
+        scores=scores,
+        through=columns.modality[row].item(),
+        person=columns.person[row].item(),
+        offset_s=offset_s,
+        caption=caption,
+        labels=tuple(labels),
+    )
 
 
 def best_apart(moments: Iterable[Moment], k: int, *, group: bool) -> tuple[Moment, ...]:

@@ -14,8 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from motionseek.errors import QueryError, UsageError
+from motionseek.errors import ModelError, QueryError, UsageError
 from motionseek.search.ask import Answer, ask
+from motionseek.search.loaded import Loaded
+from motionseek.search.plan import vector_spaces
+from motionseek.search.query import Query
 from motionseek.search.segments import NOTHING, Segment, segmented
 from motionseek.types import Float32, Float64, Modality
 
@@ -128,6 +131,44 @@ def sentences_of(classes: Sequence[str] | Mapping[str, str] | None) -> dict[str,
     if NOTHING in named:
         raise QueryError(f"{NOTHING!r} is what fits no class: it cannot be one")
     return named
+
+
+def timeline(
+    loaded: Loaded,
+    recording_id: str,
+    sentences: Mapping[str, str],
+    *,
+    through: Modality | None,
+    person: str | None,
+    level: float,
+    switch: float,
+) -> Timeline:
+    """See `Archive.timeline`. sentences: of `sentences_of`."""
+    for space in vector_spaces(loaded, Query.of_text(next(iter(sentences.values())))):
+        opened = loaded.open(space, "global")
+        columns = opened.columns
+        names = columns.recordings
+        mine = columns.recording == (names.index(recording_id) if recording_id in names else -1)
+        for modality in (through,) if through else ("pose", "imu", "video"):
+            rows = np.flatnonzero(mine & (columns.modality == modality))
+            people = sorted(set(columns.person[rows].tolist()))
+            if person is not None:
+                rows = rows[columns.person[rows] == person]
+            elif len(people) > 1:
+                raise QueryError(f"{recording_id[:12]} shows several people ({', '.join(people)}): name one as person")
+            if len(rows):
+                rows = rows[np.argsort(columns.start_s[rows], kind="stable")]
+                texts = loaded.encoder(space, "text").encode(list(sentences.values())).global_
+                if texts is None:
+                    raise ModelError(f"the encoder of text in the space {space} gives no global vectors")
+                spans_s = columns.start_s[rows], columns.end_s[rows]
+                scores = opened.index.vectors(rows) @ texts.T
+                who = columns.person[rows[0]].item()
+                return build(recording_id, modality, who, tuple(sentences), spans_s, scores, level=level, switch=switch)
+    raise QueryError(
+        f"recording {recording_id[:12]} has no window of {through or 'pose, IMU or video'}"
+        f"{'' if person is None else f' of person {person}'} that sentences can be compared with"
+    )
 
 
 def build(

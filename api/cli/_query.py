@@ -12,8 +12,8 @@ from motionseek.errors import QueryError
 from motionseek.types import MODALITIES, Modality
 
 if TYPE_CHECKING:
-    from motionseek.search.archive import Archive, Rerank
-    from motionseek.search.results import SearchResult
+    from motionseek.search.archive import Archive
+    from motionseek.search.results import Rerank, SearchResult
 
 _OPTIONS = (
     click.argument("text", required=False),

@@ -9,6 +9,7 @@ import pytest
 from stand_ins import a_recording, an_imu, random_model
 
 import motionseek.search.archive as engine
+import motionseek.search.by_motion as motion_way
 from motionseek.encoders.preprocess import imu_grid, pose_grid
 from motionseek.errors import ArchiveError, QueryError, StaleIndex
 from motionseek.indexer.filters import Filter
@@ -48,7 +49,7 @@ def brute_scores(query, stream, duration_s):
 
 @pytest.mark.parametrize("target", ["imu", "pose"])
 def test_token_ranking_equals_brute_force(archive, model, takes, target, monkeypatch):
-    monkeypatch.setattr(engine, "RERANKED", 10_000)
+    monkeypatch.setattr(motion_way, "RERANKED", 10_000)
     t_s = np.arange(7.13, 13.13, 0.02)
     sensors = [an_imu(3, t_s, clock_s=t_s - 7.13), an_imu(503, t_s, "left_knee", clock_s=t_s - 7.13)]
     found = archive.search(sensors, target=target, rerank="token", k=50)

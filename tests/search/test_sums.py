@@ -91,7 +91,7 @@ def test_every_term_must_be_understood(archive, tmp_path):
 
 
 def test_the_command(archive, archive_dir, model, monkeypatch, capsys):
-    monkeypatch.setattr("motionseek.search.archive._loaded", lambda name: model)
+    monkeypatch.setattr("motionseek.search.loaded.load", lambda name: model)
     (recording_id, *_) = archive.sources
     args = ["search", "jump", "--not", "walk", "--like", f"{recording_id[:10]}@1-3", "-t", "imu", "--json"]
     with pytest.raises(SystemExit) as exit_:

@@ -161,7 +161,7 @@ def test_a_timeline_of_an_archive(archive_dir, model, takes, tmp_path, monkeypat
     for wrong in ({"through": "video"}, {"person": "nobody"}):
         with pytest.raises(QueryError, match="no window"):
             archive.timeline(take.recording_id, **wrong)
-    monkeypatch.setattr("motionseek.search.archive._loaded", lambda name: model)
+    monkeypatch.setattr("motionseek.search.loaded.load", lambda name: model)
 
     def run(*args):
         with pytest.raises(SystemExit) as exit_:

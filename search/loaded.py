@@ -1,0 +1,170 @@
+"""What an opened archive has in memory: its recordings, models and indexes, each loaded when it is first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from motionseek.encoders.base import Encoder, StreamEncoder
+from motionseek.errors import ModelError, QueryError, StaleIndex
+from motionseek.indexer.ann import AnnIndex, open_index
+from motionseek.indexer.filters import Filter
+from motionseek.indexer.store import ModelRow, Store
+from motionseek.indexer.tokens import StreamKey
+from motionseek.search.candidates import Columns, Spread, spreads
+from motionseek.types import MODALITIES, Bool, Level, Modality
+
+if TYPE_CHECKING:
+    from motionseek.indexer.pipeline import ModelLike
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a search needs to know of one recording. spans: modality → (start_s, end_s) of its streams."""
+
+    uri: str
+    labels: tuple[str, ...]
+    spans: Mapping[str, tuple[float, float]]
+
+
+@dataclass(eq=False)
+class Opened:
+    """An index and its windows as arrays."""
+
+    index: AnnIndex
+    columns: Columns = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.columns = Columns.of(self.index.windows)
+
+    @cached_property
+    def spreads(self) -> dict[str, Spread]:
+        return spreads(self.index, self.columns)
+
+
+class Loaded:
+    """An archive's store with what was loaded of it.
+
+    models: used instead of those that the archive names, for the spaces that they have; they must be the same.
+    """
+
+    def __init__(self, store: Store, models: Sequence[str | Path | ModelLike] = ()) -> None:
+        self.store = store
+        self._given = [load(model) for model in models]
+        self._models: dict[str, ModelLike] = {}
+        self._opened: dict[tuple[str, str], Opened] = {}
+
+    # -- recordings
+
+    @cached_property
+    def sources(self) -> dict[str, Source]:
+        """recording_id → what was indexed, of all recordings that could be read."""
+        columns = ["recording_id", "uris", "labels", "streams", "narrations", "status"]
+        rows = self.store.recordings(columns=columns).to_pylist()
+        return {row["recording_id"]: _source(row) for row in rows if row["status"] in ("ok", "partial")}
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What the recordings hold."""
+        held = {modality for source in self.sources.values() for modality in source.spans}
+        return tuple(m for m in MODALITIES if m in held)
+
+    def recording_id(self, begins: str) -> str:
+        """The one recording whose id begins like that. Raises QueryError for none or several."""
+        found = [r for r in self.sources if r.startswith(begins)] if begins else []
+        if len(found) != 1:
+            several = f"{len(found)} recordings whose ids begin with" if found else "no recording"
+            raise QueryError(f"the archive has {several} {begins!r}")
+        return found[0]
+
+    def stream_keys(self, recording_id: str) -> list[StreamKey]:
+        """The token streams of a recording, bodies before sensors."""
+        where = Filter(recording_id=recording_id, modality=("pose", "imu"))
+        rows = self.store.windows(where, columns=["modality", "person"]).to_pylist()
+        keys = dict.fromkeys(StreamKey(recording_id, row["modality"], row["person"]) for row in rows)
+        return sorted(keys, key=lambda key: (key.modality != "pose", key.person))
+
+    # -- indexes
+
+    def open(self, space: str, level: Level) -> Opened:
+        if (space, level) not in self._opened:
+            self._opened[space, level] = Opened(open_index(self.store, space, level))
+        return self._opened[space, level]
+
+    def allowed(self, index: AnnIndex, where: Filter) -> Bool:
+        """(N,) windows of the index that a filter lets through, as Lance says."""
+        allowed = self.store.windows(where, columns=["window_id"])["window_id"].combine_chunks()
+        found: Bool = pa.compute.is_in(index.windows["window_id"], value_set=allowed).to_numpy().astype(np.bool_)
+        return found
+
+    # -- models
+
+    @cached_property
+    def spaces(self) -> dict[str, ModelRow]:
+        """The model that filled each space."""
+        return self.store.models()
+
+    def speaks(self, space: str, modality: str) -> bool:
+        """Whether the space's model has an encoder for a query of this modality."""
+        if space not in self.spaces:
+            return False
+        return modality in ("vector", "moment") or modality in self.spaces[space].encoders
+
+    def model(self, space: str) -> ModelLike:
+        if space not in self._models:
+            given = [m for m in self._given if any(s == space for s, _ in m.encoders)]
+            self._models[space] = given[0] if given else self._load(self.spaces[space])
+        return self._models[space]
+
+    def _load(self, row: ModelRow) -> ModelLike:
+        if not row.name:
+            raise ModelError(
+                f"{self.store.root}: the space {row.space!r} was built by a model without a name: open the archive "
+                "with that model (models=[…])"
+            )
+        return load(row.name)
+
+    def encoder(self, space: str, modality: Modality) -> Encoder:
+        """Raises StaleIndex where the encoder is not the one that built the index, QueryError where there is none."""
+        row = self.spaces[space]
+        encoder = self.model(space).encoders.get((space, modality))
+        if encoder is None:
+            raise QueryError(f"the model {row.name} has no encoder for {modality} in the space {space}")
+        built = row.encoders.get(modality, {}).get("fingerprint", row.fingerprint)
+        if encoder.fingerprint != built:
+            raise StaleIndex(
+                f"{self.store.root}: the space {space!r} was built by the model {row.name!r} with the fingerprint "
+                f"{built[:12]}, and the one at hand has {encoder.fingerprint[:12]}: open the archive with the model "
+                "that built it, or index the sources into a new archive"
+            )
+        return encoder
+
+    def stream_encoder(self, modality: str) -> StreamEncoder:
+        encoder = self.encoder("motion", "imu" if modality == "imu" else "pose")
+        if not isinstance(encoder, StreamEncoder):
+            raise QueryError("the motion model of this archive does not tokenise streams: use rerank='none'")
+        return encoder
+
+
+def load(model: str | Path | ModelLike) -> ModelLike:
+    """A model by its name or folder; one that is loaded already is itself."""
+    if not isinstance(model, str | Path):
+        return model
+    from motionseek.encoders.model import load_model
+
+    return load_model(model)
+
+
+def _source(row: Mapping[str, Any]) -> Source:
+    spans: dict[str, tuple[float, float]] = {}
+    streams = [*row["streams"], *({"modality": "text", **told} for told in row["narrations"])]
+    for stream in streams:
+        start_s, end_s = spans.get(stream["modality"], (np.inf, -np.inf))
+        spans[stream["modality"]] = min(start_s, stream["start_s"]), max(end_s, stream["end_s"])
+    return Source(row["uris"][0] if row["uris"] else "", tuple(row["labels"]), spans)

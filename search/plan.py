@@ -1,0 +1,107 @@
+"""How a query is answered: in which space, at which level, through which windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from motionseek.errors import QueryError
+from motionseek.indexer.filters import Filter
+from motionseek.indexer.schema import vector_table_name
+from motionseek.search.candidates import Columns
+from motionseek.search.loaded import Loaded, Opened
+from motionseek.search.query import Query
+from motionseek.types import Bool, Float64, Level, Modality
+
+MOTION_THROUGH: Mapping[Modality, tuple[Modality, ...]] = {"video": ("pose",), "imu": ("imu",), "pose": ("pose",)}
+"""Target → the modalities whose motion tokens find it. A picture's motion is the body's in it."""
+
+
+def clip_through(asked: str, target: Modality) -> tuple[Modality, ...]:
+    """The modalities whose `clip` vectors find the target. A video is found by whatever of its recording is
+    indexed, except by the very sense that was given: a sensor finds videos by pose and picture."""
+    if target != "video":
+        return (target,)
+    return tuple(m for m in ("imu", "pose", "video") if m != asked or asked == "video")
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """One way to answer. through: modalities of the windows that are looked at.   opened: their index.
+    keep: (N,) which of its windows may answer."""
+
+    space: str
+    level: Level
+    through: tuple[Modality, ...]
+    opened: Opened
+    keep: Bool
+
+
+def plans(loaded: Loaded, asked: Query, target: Modality, where: Filter | None) -> list[Plan]:
+    """The ways to answer for which the archive has windows: by motion, or else through every space of vectors that
+    understands the query. Raises QueryError where there is none, saying what there is."""
+    if target not in loaded.modalities:
+        raise QueryError(f"no recording of this archive holds {target}; it has: {', '.join(loaded.modalities)}")
+    ways: list[tuple[str, Level, tuple[Modality, ...]]] = []
+    if asked.modality in ("imu", "pose") and target in MOTION_THROUGH and loaded.speaks("motion", asked.modality):
+        ways.append(("motion", "token", MOTION_THROUGH[target]))
+    ways += [(space, "global", clip_through(asked.modality, target)) for space in vector_spaces(loaded, asked)]
+    tried: list[str] = []
+    found = []
+    for space, level, through in ways:
+        if loaded.store.table(vector_table_name(space, level)) is None:
+            continue
+        opened = loaded.open(space, level)
+        keep = _reachable(loaded, opened.columns, through, target)
+        if keep.any():
+            if where is not None:
+                keep = keep & loaded.allowed(opened.index, where)
+            for term in asked.parts:
+                if term.like:
+                    keep = keep & (overlap_s(loaded, term, opened.columns) == 0)
+            found.append(Plan(space, level, through, opened, keep))
+            if level == "token":
+                break
+        tried += through
+    if found:
+        return found
+    if not ways:
+        spaces = ", ".join(f"{s} ({', '.join(sorted(row.encoders))})" for s, row in sorted(loaded.spaces.items()))
+        raise QueryError(
+            f"no model of this archive understands a {asked.modality} query for {target}; it has: {spaces}"
+        )
+    looked = ", ".join(dict.fromkeys(tried)) or "nothing"
+    raise QueryError(
+        f"a {asked.modality} query finds {target} through {looked} of the same recording, and no recording with "
+        f"{target} has that; the archive has: {', '.join(loaded.modalities)}"
+    )
+
+
+def vector_spaces(loaded: Loaded, asked: Query) -> list[str]:
+    """Spaces whose global vectors can be compared with every term; a bare vector is one of `clip`."""
+    held = ["clip", *sorted(set(loaded.spaces) - {"clip", "motion"})]
+    bare = any(term.vector is not None for term in asked.parts)
+    return [s for s in (held[:1] if bare else held) if all(loaded.speaks(s, term.modality) for term in asked.parts)]
+
+
+def overlap_s(loaded: Loaded, asked: Query, columns: Columns) -> Float64:
+    """(N,) seconds that each window shares with a moment."""
+    recording_id = loaded.recording_id(asked.like)
+    start_s, end_s = (asked.span.start_s, asked.span.end_s) if asked.span else (-np.inf, np.inf)
+    if recording_id not in columns.recordings:
+        return np.zeros(len(columns.start_s))
+    mine = columns.recording == columns.recordings.index(recording_id)
+    shared_s = np.minimum(columns.end_s, end_s) - np.maximum(columns.start_s, start_s)
+    return np.where(mine, np.maximum(shared_s, 0.0), 0.0)
+
+
+def _reachable(loaded: Loaded, columns: Columns, through: tuple[Modality, ...], target: Modality) -> Bool:
+    """(N,) windows of these modalities that lie on a stream of the target."""
+    missing = (np.inf, -np.inf)
+    sources = loaded.sources
+    spans = [sources[r].spans.get(target, missing) if r in sources else missing for r in columns.recordings]
+    start_s, end_s = np.array(spans, np.float64).reshape(-1, 2).T
+    overlaps = (columns.start_s < end_s[columns.recording]) & (columns.end_s > start_s[columns.recording])
+    return overlaps & np.isin(columns.modality, through)
