@@ -128,8 +128,33 @@ def grey_frames(path: str | Path, *, longer: int, span: Span | None = None) -> I
     Raises DamagedFile.
     """
     index = _index(path)
-    factor = longer / max(index.size)
-    width, height = (max(1, round(side * factor)) for side in index.size)
+    width, height = _fitted(index.size, longer)
+    for time_s, frame in _shown(path, index, span):
+        grey = frame.to_ndarray(format="gray", width=width, height=height, interpolation="AREA")
+        yield time_s, np.ascontiguousarray(np.rot90(grey, index.rotation))
+
+
+def rgb_frames(
+    path: str | Path, *, longest: int, max_rate_hz: float, span: Span | None = None
+) -> Iterator[tuple[float, UInt8]]:
+    """As `grey_frames`, in colour: (H, W, 3) uint8 RGB, no side longer than `longest` pixels.
+
+    max_rate_hz: of a video with more frames a second, only as many are converted and given.
+    """
+    index = _index(path)
+    width, height = _fitted(index.size, min(longest, max(index.size)))
+    step_s, due_s = 1 / max_rate_hz, -np.inf
+    for time_s, frame in _shown(path, index, span):
+        # A quarter early is on time, or a clock that jitters would lose frames.
+        if time_s < due_s - step_s / 4:
+            continue
+        due_s = (due_s if time_s < due_s + step_s else time_s) + step_s
+        rgb = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BILINEAR")
+        yield time_s, np.ascontiguousarray(np.rot90(rgb, index.rotation))
+
+
+def _shown(path: str | Path, index: _Index, span: Span | None) -> Iterator[tuple[float, Any]]:
+    """Time and av.VideoFrame of every sound frame within `span`, in the order shown."""
     first, last = (-np.inf, np.inf) if span is None else (span.start_s - SLACK_S, span.end_s)
     with _opened(path) as (container, stream):
         if span is not None and not index.ordinal:
@@ -147,8 +172,12 @@ def grey_frames(path: str | Path, *, longer: int, span: Span | None = None) -> I
             if time_s < first or time_s <= shown or frame.is_corrupt:
                 continue
             shown = time_s
-            grey = frame.to_ndarray(format="gray", width=width, height=height, interpolation="AREA")
-            yield time_s, np.ascontiguousarray(np.rot90(grey, index.rotation))
+            yield time_s, frame
+
+
+def _fitted(size: tuple[int, int], longer: int) -> tuple[int, int]:
+    factor = longer / max(size)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def _scaled(size: tuple[int, int], shorter: int | None) -> tuple[int, int]:
