@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-from motionseek.errors import DamagedFile
+from motionseek.indexer.readers.hashes import file_id
 from motionseek.types import Recording
 
-CHUNK_BYTES = 1 << 20
+__all__ = ["Reader", "Source", "columns_of", "file_id", "joint_id"]
 
 
 @dataclass(frozen=True)
@@ -57,24 +55,6 @@ def columns_of(path: Path) -> set[str]:
     except (OSError, UnicodeDecodeError):
         return set()
     return {name.strip(' "\r\n') for name in line.split(",")}
-
-
-def file_id(path: str | Path) -> str:
-    """sha256 of a file's bytes. Raises DamagedFile."""
-    try:
-        stat = os.stat(path)
-        return _file_id(str(path), stat.st_mtime_ns, stat.st_size)
-    except OSError as error:
-        raise DamagedFile(path, f"cannot be read: {error.strerror}") from error
-
-
-@lru_cache(maxsize=4096)
-def _file_id(path: str, mtime_ns: int, size: int) -> str:
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def joint_id(named: Iterable[tuple[str, str]]) -> str:
