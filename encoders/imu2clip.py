@@ -35,6 +35,7 @@ class StackConfig:
     scale: the divisors of "fixed", one a channel; () means acc xyz, gyro xyz per sensor, in m/s² and rad/s.
     pool: which output of the GRU is the embedding, the last valid step or the mean of the valid ones.
     compat: recur over the channels with time as the feature, as the published code does. Only 978 to 1004 samples fit.
+    rate_hz: of the signals that the weights were, or will be, trained on; published models saw 200.
     """
 
     in_channels: int = 6
@@ -46,6 +47,7 @@ class StackConfig:
     kernels: tuple[int, ...] = (10, 5, 5)
     dilation: int = 2
     compat: bool = False
+    rate_hz: float = 50.0
 
     def __post_init__(self) -> None:
         # A configuration read back from JSON holds lists.
@@ -186,7 +188,9 @@ def from_published(state: Mapping[str, Tensor]) -> Stack:
             "this is not the stacked encoder of IMU2CLIP: net.5.weight_hh_l0 is missing. "
             "Strip the prefix of a whole training checkpoint, so that its names begin with net.0"
         )
-    return load_checked(Stack(StackConfig(width=recurrent.shape[1], compat=True)), state, "IMU2CLIP's stacked encoder")
+    return load_checked(
+        Stack(StackConfig(width=recurrent.shape[1], compat=True, rate_hz=200.0)), state, "IMU2CLIP's stacked encoder"
+    )
 
 
 @dataclass(frozen=True)
@@ -197,6 +201,7 @@ class AttentionConfig:
     width: int = 512
     channels: int = 24
     kernel: int = 10
+    rate_hz: float = 50.0
 
 
 class AttentionPooled(nn.Module):
@@ -231,6 +236,7 @@ class TimeDistributedConfig:
     width: int = 512
     frames: int = 10
     per_frame: int = 128
+    rate_hz: float = 50.0
 
 
 class TimeDistributed(nn.Module):
@@ -270,6 +276,7 @@ class PatchConfig:
     patch: int = 20
     pool: Literal["cls", "mean"] = "cls"
     bidirectional: bool = True
+    rate_hz: float = 50.0
 
 
 def _patches(x: Tensor, mask: Tensor | None, patch: int) -> tuple[Tensor, Tensor]:

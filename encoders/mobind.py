@@ -7,32 +7,20 @@ code, so that its checkpoints load (`from_published`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from motionseek.encoders._modules import fingerprint, load_checked
-from motionseek.encoders.base import Embeddings
+from motionseek.encoders._modules import load_checked
 from motionseek.encoders.convformer import CHANNELS, ConvFormer, Encoded, attend, transformer
 from motionseek.encoders.train import losses
 from motionseek.errors import ModelError, UsageError
-from motionseek.types import Bool, Float32, Level, Modality, PoseTrack
+from motionseek.types import PARTS
 
-PART_JOINTS: Mapping[str, tuple[int, int, int]] = {
-    "left_wrist": (5, 7, 9),
-    "right_wrist": (6, 8, 10),
-    "left_knee": (11, 13, 15),
-    "right_knee": (12, 14, 16),
-    "head": (0, 1, 2),
-}
-"""The three COCO joints that stand for each sensor's part: shoulder to wrist, hip to ankle, nose and eyes."""
-
-WINDOWS_PER_PASS = 64
-LIMBS = ("left_wrist", "right_wrist", "left_knee", "right_knee")
+LIMBS = PARTS[:4]
+SENSORS = PARTS[:5]
+"""What MoBind knows: the limbs, and the head for TotalCapture and EgoHumans."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +30,10 @@ class MobindConfig:
     parts: the P axis, in order.     imu_patch, pose_patch: samples per token, 0.2 s of either rate.
     tokens: the most that fit, that is window_s / 0.2 s.     masked_layers: depth of the masked token prediction.
     compat: give the masked token prediction the sensor ids that the published code gives, which are mixed up.
+    acc_unit_mps2: what the accelerometer's numbers are multiples of; mRi's are g.
+
+    Seven IMU channels are accelerometer and orientation (w, x, y, z) as published, six accelerometer and gyroscope.
+    Six pose channels are a part's joints in the picture as published, twelve are `preprocess.normalise_pose`'s.
     """
 
     parts: tuple[str, ...] = LIMBS
@@ -57,9 +49,12 @@ class MobindConfig:
     masked_layers: int = 4
     mask_ratio: float = 0.75
     compat: bool = False
+    acc_unit_mps2: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", tuple(self.parts))
+        if unknown := set(self.parts) - set(PARTS):
+            raise ModelError(f"{sorted(unknown)[0]!r} is no part; parts are {', '.join(PARTS)}")
         if self.width % self.heads:
             raise ModelError(f"width {self.width} cannot be shared among {self.heads} heads")
         if not self.parts or not 0 < self.mask_ratio < 1:
@@ -216,64 +211,13 @@ KINDS: Mapping[str, tuple[type[MobindConfig], type[Stage1]]] = {
 """Name in a model card → (its configuration, its module)."""
 
 
-class MobindEncoder:
-    """One modality of a trained network as an Encoder. It takes the network's own channels, not those of the starter.
-
-    token_s: what a patch lasts, 0.2 s as published.
-    """
-
-    space = "motion"
-
-    def __init__(self, net: Stage1, modality: Literal["imu", "pose"], *, token_s: float = 0.2) -> None:
-        self.net = net.eval()
-        self.modality: Modality = modality
-        self.levels: tuple[Level, ...] = ("global", "local", "token") if isinstance(net, Stage2) else ("local", "token")
-        config = net.config
-        self.rate_hz = (config.imu_patch if modality == "imu" else config.pose_patch) / token_s
-        self.window_s = config.tokens * token_s
-        self.fingerprint = fingerprint(net, asdict(config), token_s)
-
-    @torch.inference_mode()
-    def encode(self, batch: npt.ArrayLike, mask: Bool | None = None, *, raw: bool = False) -> Embeddings:
-        """batch (B, P, C, L) at rate_hz, mask (B, P, L) → Embeddings of all its levels. Raises UsageError.
-
-        Published scores are inner products of the vectors that `raw` gives; trained they are for the unit vectors.
-        """
-        encode = self.net.encode_imu if self.modality == "imu" else self.net.encode_pose
-        device = self.net.logit_scale.device
-        x = torch.from_numpy(np.asarray(batch, np.float32))
-        there = None if mask is None else torch.from_numpy(np.asarray(mask, np.bool_))
-        if x.ndim != 4 or not len(x) or (there is not None and len(there) != len(x)):
-            raise UsageError(f"the encoder takes (B, P, C, L) and a mask (B, P, L), not {tuple(x.shape)}")
-        out = [
-            encode(
-                x[i : i + WINDOWS_PER_PASS].to(device),
-                None if there is None else there[i : i + WINDOWS_PER_PASS].to(device),
-            ).numpy(raw=raw)
-            for i in range(0, len(x), WINDOWS_PER_PASS)
-        ]
-        held = ("global_", "local", "token", "mask") if "global" in self.levels else ("local", "token", "mask")
-        return Embeddings(**{name: np.concatenate([getattr(e, name) for e in out]) for name in held})
-
-
-def published_pose(track: PoseTrack, parts: tuple[str, ...] = LIMBS) -> tuple[Float32, Bool]:
-    """A pose track as the published encoder takes it: (P, 6, N), rows x0 x1 x2 y0 y1 y2, and its mask (P, N).
-
-    x is divided by the picture's width and y by its height, and nothing else is done: no centring, no scaling to the
-    body, no velocity. Frames where one of a part's joints is unseen are zero and masked.
-    Raises UsageError for a part that is none of PART_JOINTS.
-    """
-    unknown = [part for part in parts if part not in PART_JOINTS]
-    if unknown:
-        raise UsageError(f"MoBind has no joints for {', '.join(unknown)}; it knows {', '.join(PART_JOINTS)}")
-    xy = track.xy_px / np.asarray(track.image_size, np.float32)
-    joints = xy[:, [PART_JOINTS[part] for part in parts]]
-    mask: Bool = np.asarray(np.isfinite(joints).all((2, 3))).T
-    x = joints.transpose(1, 3, 2, 0).reshape(len(parts), 6, -1)
-    return np.where(mask[:, None], x, 0).astype(np.float32), mask
-
-
-def from_published(state: Mapping[str, Tensor], *, heads: int = 8, parts: tuple[str, ...] | None = None) -> Stage1:
+def from_published(
+    state: Mapping[str, Tensor],
+    *,
+    heads: int = 8,
+    parts: tuple[str, ...] | None = None,
+    acc_unit_mps2: float = 1.0,
+) -> Stage1:
     """Stage1 or Stage2 from a published checkpoint; sizes come from the shapes, heads cannot be seen in them.
 
     parts: what the sensors of a stage-2 checkpoint are; by default MoBind's four limbs, then the head.
@@ -287,7 +231,7 @@ def from_published(state: Mapping[str, Tensor], *, heads: int = 8, parts: tuple[
         width, imu_flat = state["imu_encoder.pre_transformer.weight"].shape
         sensors = state["sensor_id_emb.weight"].shape[0] if stage2 else len(LIMBS)
         config = MobindConfig(
-            parts=parts or tuple(PART_JOINTS)[:sensors],
+            parts=parts or PARTS[:sensors],
             imu_channels=state["imu_encoder.conv1.weight"].shape[1],
             pose_channels=state["motion_encoder.conv1.weight"].shape[1],
             imu_patch=imu_flat // CHANNELS[-1],
@@ -299,6 +243,7 @@ def from_published(state: Mapping[str, Tensor], *, heads: int = 8, parts: tuple[
             feed_forward=state[f"{layers}0.linear1.weight"].shape[0],
             masked_layers=sum(n.startswith("imu_transformer.") and n.endswith(".linear1.weight") for n in state) or 1,
             compat=True,
+            acc_unit_mps2=acc_unit_mps2,
         )
     except (KeyError, ValueError, IndexError) as error:
         raise ModelError(f"this is not a checkpoint of MoBind that can be understood: {error} is missing") from error

@@ -4,44 +4,65 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
 
+from motionseek.encoders import imu2clip, mobind
 from motionseek.encoders.base import Embeddings, Encoder
-from motionseek.encoders.imu2clip import Stack, StackConfig
 from motionseek.encoders.motion import ActionConfig, ActionEncoder, MotionConfig, MotionEncoder
 from motionseek.encoders.preprocess import PREPROCESSING
 from motionseek.encoders.text import TextConfig, TextTower
-from motionseek.encoders.towers import ActionTower, MotionTower, StackTower, WordTower
+from motionseek.encoders.towers import ActionTower, MobindTower, MotionTower, SensorTower, WordTower
 from motionseek.errors import ModelError, UsageError
 from motionseek.types import Bool, Modality
 
 WEIGHTS = Path(__file__).parent / "weights"
-FORMAT = 1
+FORMAT = 2
 
 _KINDS: Mapping[str, tuple[Callable[..., Any], Callable[[Any], nn.Module], Callable[..., Any]]] = {
     "action": (ActionConfig, ActionEncoder, ActionTower),
     "motion": (MotionConfig, MotionEncoder, MotionTower),
-    "imu2clip": (StackConfig, Stack, StackTower),
     "text": (TextConfig, TextTower, WordTower),
+    **{kind: (config, network, SensorTower) for kind, (config, network) in imu2clip.KINDS.items()},
+    **{kind: (config, network, MobindTower) for kind, (config, network) in mobind.KINDS.items()},
 }
 """What model.json may call an encoder: its configuration, its network, and the encoder around it."""
+
+
+class _Built(Mapping[tuple[str, str], Encoder]):
+    """Encoders that are built when they are first asked for."""
+
+    def __init__(self, builders: Mapping[tuple[str, str], Callable[[], Encoder]]) -> None:
+        self._builders = dict(builders)
+        self._built: dict[tuple[str, str], Encoder] = {}
+
+    def __getitem__(self, key: tuple[str, str]) -> Encoder:
+        if key not in self._built:
+            self._built[key] = self._builders[key]()
+        return self._built[key]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._builders)
+
+    def __len__(self) -> int:
+        return len(self._builders)
 
 
 class Model:
     """Encoders that belong together.
 
     card: model.json as it is: what it is, data, licence, results.     fingerprint: sha256 of weights, configuration
-    and preprocessing.     encoders: (space, modality) → Encoder.
+    and preprocessing.     encoders: (space, modality) → Encoder, built when first asked for.
     """
 
     def __init__(
@@ -50,7 +71,7 @@ class Model:
         self.name = name
         self.card = card
         self.fingerprint = fingerprint
-        self.encoders = dict(encoders)
+        self.encoders = encoders
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -58,9 +79,9 @@ class Model:
 
     def encoder(self, modality: Modality, space: str | None = None) -> Encoder:
         """The encoder of a modality; the first that has it where no space is named. Raises ModelError."""
-        for (its_space, its_modality), encoder in self.encoders.items():
+        for its_space, its_modality in self.encoders:
             if its_modality == modality and space in (None, its_space):
-                return encoder
+                return self.encoders[its_space, its_modality]
         held = ", ".join(f"{m} in {s}" for s, m in self.encoders)
         wanted = f"{modality} in the space {space!r}" if space else modality
         raise ModelError(f"model {self.name} has no encoder for {wanted}; it has {held}")
@@ -105,80 +126,138 @@ def load_model(name_or_folder: str | Path, *, device: str | None = None) -> Mode
     """A model that comes with the package, a model folder, or "open_clip:NAME:WEIGHTS[@SPACE]".
 
     SPACE (default "clip") names an open_clip model's own space: "@frames" lets it stand in one archive with the
-    starter, which has a `clip` space already.
+    starter, which has a `clip` space already. A folder whose card says `with` lends the encoders that it lacks in its
+    own spaces from that other model, as IMU2CLIP lends text and video from the CLIP that it was trained against.
 
     device: the GPU where there is one, by default. Raises ModelError, naming what is missing and what to do.
     """
     if isinstance(name_or_folder, str) and name_or_folder.startswith("open_clip:"):
         return _load_open_clip(name_or_folder, device)
     folder = WEIGHTS / name_or_folder if str(name_or_folder) in available() else Path(name_or_folder)
+    card, weight_file = read_card(folder)
+    try:
+        with safe_open(weight_file, "pt") as f:
+            held = set(f.keys())
+    except SafetensorError as e:
+        raise ModelError(f"{folder}: weights.safetensors cannot be read ({e}); get the model again") from e
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    fingerprint = _fingerprint(card, weight_file)
+    lender = None
+    if card.get("with"):
+        lender = load_model(card["with"], device=device)
+        fingerprint = hashlib.sha256(f"{fingerprint} {lender.fingerprint}".encode()).hexdigest()
+    builders: dict[tuple[str, str], Callable[[], Encoder]] = {}
+    for entry in card["encoders"]:
+        builders[entry["space"], entry["modality"]] = partial(
+            _build, entry, card.get("shared", {}), weight_file, held, fingerprint, where
+        )
+    own_spaces = {space for space, _ in builders}
+    for key in lender.encoders if lender else ():
+        if key[0] in own_spaces and key not in builders and lender:
+            builders[key] = partial(_borrowed, lender, key, fingerprint)
+    return Model(card.get("name", folder.name), card, fingerprint, _Built(builders))
+
+
+def read_card(folder: Path) -> tuple[dict[str, Any], Path]:
+    """model.json, checked, and the weights' path. Raises ModelError."""
     card_file, weight_file = folder / "model.json", folder / "weights.safetensors"
     if not card_file.is_file() or not weight_file.is_file():
         raise ModelError(
-            f"{name_or_folder}: neither a model folder (model.json and weights.safetensors) nor one of the models that "
+            f"{folder}: neither a model folder (model.json and weights.safetensors) nor one of the models that "
             f"come with motionseek: {', '.join(available()) or 'none'}"
         )
     try:
         card = json.loads(card_file.read_text())
-        weights = load_file(weight_file)
-    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as e:
-        raise ModelError(f"{folder}: cannot be read ({e}); get the model again") from e
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    fingerprint = _fingerprint(card, weight_file)
-    encoders: dict[tuple[str, str], Encoder] = {}
-    for entry in _entries(card, card_file):
-        encoders[entry["space"], entry["modality"]] = _build(entry, weights, fingerprint, where, folder)
-    return Model(card.get("name", folder.name), card, fingerprint, encoders)
-
-
-def _entries(card: Any, card_file: Path) -> list[dict[str, Any]]:
-    entries = card.get("encoders") if isinstance(card, dict) else None
-    if card.get("format") != FORMAT or card.get("preprocessing") != PREPROCESSING or not isinstance(entries, list):
+    except (json.JSONDecodeError, UnicodeDecodeError) as e:
+        raise ModelError(f"{card_file}: cannot be read ({e}); get the model again") from e
+    if not isinstance(card, dict) or not isinstance(card.get("encoders"), list):
+        raise ModelError(f"{card_file}: lists no encoders; get the model again")
+    if card.get("format") != FORMAT or card.get("preprocessing") != PREPROCESSING:
         raise ModelError(
             f"{card_file}: made for another version of motionseek (format {card.get('format')}, preprocessing "
             f"{card.get('preprocessing')}; this is {FORMAT} and {PREPROCESSING}); train it again"
         )
-    return cast(list[dict[str, Any]], entries)
+    for entry in card["encoders"]:
+        if not isinstance(entry, dict) or not {"space", "modality", "kind", "config"} <= set(entry):
+            raise ModelError(f"{card_file}: an encoder lacks its space, modality, kind or config; get the model again")
+        if entry["kind"] not in _KINDS:
+            raise ModelError(f"{card_file}: encoder kind {entry['kind']!r} is not one of {', '.join(_KINDS)}")
+    return card, weight_file
 
 
-def _build(
-    entry: Mapping[str, Any], weights: Mapping[str, Tensor], fingerprint: str, device: torch.device, folder: Path
-) -> Encoder:
-    if entry.get("kind") not in _KINDS:
-        raise ModelError(f"{folder}: encoder kind {entry.get('kind')!r} is not one of {', '.join(_KINDS)}")
-    config, network, tower = _KINDS[entry["kind"]]
+def build_network(entry: Mapping[str, Any], shared: Mapping[str, str], weight_file: Path, held: set[str]) -> nn.Module:
+    """One encoder's network, with its weights in float32. Raises ModelError naming what does not fit."""
+    config, network, _ = _KINDS[entry["kind"]]
     prefix = f"{entry['space']}.{entry['modality']}."
-    state = {name.removeprefix(prefix): w.float() for name, w in weights.items() if name.startswith(prefix)}
+    stored = {name: name for name in held if name.startswith(prefix)}
+    stored |= {name: other for name, other in shared.items() if name.startswith(prefix)}
+    with safe_open(weight_file, "pt") as f:
+        state = {name.removeprefix(prefix): f.get_tensor(other) for name, other in stored.items()}
+    state = {name: w.float() if w.is_floating_point() else w for name, w in state.items()}
     try:
         net = network(config(**entry["config"]))
         net.load_state_dict(state)
     except (TypeError, RuntimeError) as e:
-        raise ModelError(f"{folder}: the weights of {prefix[:-1]} do not fit its card ({e})") from e
+        raise ModelError(f"{weight_file.parent}: the weights of {prefix[:-1]} do not fit its card ({e})") from e
+    return net
+
+
+def _build(
+    entry: Mapping[str, Any],
+    shared: Mapping[str, str],
+    weight_file: Path,
+    held: set[str],
+    fingerprint: str,
+    device: torch.device,
+) -> Encoder:
+    net = build_network(entry, shared, weight_file, held)
+    tower = _KINDS[entry["kind"]][2]
     return cast(Encoder, tower(net, entry["modality"], entry["space"], fingerprint, device))
 
 
-def save_model(folder: Path, card: Mapping[str, Any], networks: Mapping[tuple[str, str], nn.Module]) -> None:
-    """Write networks, keyed (space, modality), as a model folder in half precision. The card is written last."""
+def _borrowed(lender: Model, key: tuple[str, str], fingerprint: str) -> Encoder:
+    encoder = lender.encoders[key]
+    encoder.fingerprint = fingerprint
+    return encoder
+
+
+def save_model(
+    folder: Path, card: Mapping[str, Any], networks: Mapping[tuple[str, str], nn.Module], *, half: bool = True
+) -> None:
+    """Write networks, keyed (space, modality), as a model folder; tensors that are equal are stored once.
+
+    half: in half precision. The card is written last, and each file is whole or not there.
+    """
     kinds = {network: kind for kind, (_, network, _) in _KINDS.items()}
     entries, tensors = [], {}
+    first: dict[bytes, str] = {}
+    shared: dict[str, str] = {}
     for (space, modality), net in networks.items():
         if type(net) not in kinds:
             raise UsageError(f"a {type(net).__name__} cannot be saved; use one of {', '.join(_KINDS)}")
         config = asdict(cast(Any, net).config)
         entries.append({"space": space, "modality": modality, "kind": kinds[type(net)], "config": config})
         for name, tensor in net.state_dict().items():
-            half = tensor.half() if tensor.is_floating_point() else tensor
-            tensors[f"{space}.{modality}.{name}"] = half.contiguous().cpu().clone()
+            kept = (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous().cpu().clone()
+            full_name = f"{space}.{modality}.{name}"
+            described = f"{kept.dtype} {tuple(kept.shape)}".encode()
+            digest = hashlib.sha256(described + kept.flatten().view(torch.uint8).numpy().tobytes()).digest()
+            if (other := first.setdefault(digest, full_name)) == full_name:
+                tensors[full_name] = kept
+            else:
+                shared[full_name] = other
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / "weights.safetensors")
-    full = {"format": FORMAT, "preprocessing": PREPROCESSING, **card, "encoders": entries}
-    (folder / "model.json").write_text(json.dumps(full, indent=2, ensure_ascii=False) + "\n")
+    (folder / "weights.part").write_bytes(save(tensors))
+    (folder / "weights.part").rename(folder / "weights.safetensors")
+    full = {"format": FORMAT, "preprocessing": PREPROCESSING, **card, "encoders": entries, "shared": shared}
+    (folder / "model.part").write_text(json.dumps(full, indent=2, ensure_ascii=False) + "\n")
+    (folder / "model.part").rename(folder / "model.json")
 
 
 def _fingerprint(card: Mapping[str, Any], weight_file: Path) -> str:
     """sha256 of what decides the vectors: not the card's words."""
     digest = hashlib.sha256()
-    digest.update(json.dumps([card["preprocessing"], card["encoders"]], sort_keys=True).encode())
+    digest.update(json.dumps([card[k] for k in ("preprocessing", "encoders", "shared")], sort_keys=True).encode())
     with weight_file.open("rb") as f:
         while block := f.read(1 << 20):
             digest.update(block)

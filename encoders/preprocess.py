@@ -14,6 +14,7 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import minimum_filter1d, percentile_filter
 from scipy.signal import firwin, oaconvolve, savgol_filter
 
+from motionseek.encoders.base import Encoder, StreamEncoder
 from motionseek.errors import UsageError
 from motionseek.types import ANY_PART, PARTS, Bool, Float32, Float64, Imu, PoseTrack, Span
 
@@ -125,8 +126,8 @@ def imu_grid(imus: Sequence[Imu], rate_hz: float, span: Span | None = None) -> G
     return Grid(float(times[0]), rate_hz, x, mask)
 
 
-def pose_grid(track: PoseTrack, rate_hz: float, span: Span | None = None) -> Grid:
-    """One person's pose → Grid with P = 6 (PARTS) and C = 12 (see `normalise_pose`)."""
+def _resampled_pose(track: PoseTrack, rate_hz: float, span: Span | None) -> tuple[Float64, Float32, Bool]:
+    """Grid times (L,), joints (L, 17, 2) in pixels and whether they were seen (L, 17)."""
     span = span or Span(track.start_s, track.end_s + 1e-6)
     times = _grid_times(span.start_s, span.end_s, rate_hz)
     xy = np.zeros((len(times), 17, 2), np.float32)
@@ -138,8 +139,37 @@ def pose_grid(track: PoseTrack, rate_hz: float, span: Span | None = None) -> Gri
         together = track.xy_px[:, joints].reshape(len(track.t_s), -1)
         values, there = resample(track.t_s, together, times, max_gap_s=0.25)
         xy[:, joints], seen[:, joints] = values.reshape(len(times), -1, 2), there[:, None]
+    return times, xy, seen
+
+
+def pose_grid(track: PoseTrack, rate_hz: float, span: Span | None = None) -> Grid:
+    """One person's pose → Grid with P = 6 (PARTS) and C = 12 (see `normalise_pose`)."""
+    times, xy, seen = _resampled_pose(track, rate_hz, span)
     x, mask = normalise_pose(xy[None], seen[None], rate_hz)
     return Grid(float(times[0]), rate_hz, x[0], mask[0])
+
+
+def picture_grid(track: PoseTrack, rate_hz: float, span: Span | None = None) -> Grid:
+    """One person's pose as MoBind's published encoder takes it → Grid with P = 6 (PARTS) and C = 6, x0 x1 x2 y0 y1 y2.
+
+    x is divided by the picture's width and y by its height, and nothing else is done: no centring, no scaling to the
+    body, no velocity. A part is masked where one of its joints is unseen.
+    """
+    times, xy, seen = _resampled_pose(track, rate_hz, span)
+    hips = np.concatenate([xy, xy[:, _HIPS].mean(1, keepdims=True)], axis=1) / np.asarray(track.image_size, np.float32)
+    joints = hips[:, _JOINTS_OF_PART]  # (L, P, 3, 2)
+    joints_seen = np.concatenate([seen, seen[:, _HIPS].all(1, keepdims=True)], axis=1)
+    there = np.asarray(joints_seen[:, _JOINTS_OF_PART].all(2).T)
+    x = joints.transpose(1, 3, 2, 0).reshape(len(PARTS), 6, -1)
+    return Grid(float(times[0]), rate_hz, np.where(there[:, None], x, 0).astype(np.float32), there)
+
+
+def signal_grid(encoder: Encoder | StreamEncoder, signals: Sequence[Imu] | PoseTrack, span: Span | None = None) -> Grid:
+    """The sensors of one wearer, or one person's pose, as `encoder` wants them. Raises UsageError as imu_grid does."""
+    if not isinstance(signals, PoseTrack):
+        return imu_grid(signals, encoder.rate_hz, span)
+    form = picture_grid if getattr(encoder, "pose_form", "person") == "picture" else pose_grid
+    return form(signals, encoder.rate_hz, span)
 
 
 def normalise_pose(xy_px: Float32, seen: Bool, rate_hz: float) -> tuple[Float32, Bool]:

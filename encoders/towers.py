@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from motionseek.encoders.base import Embeddings
-from motionseek.encoders.imu2clip import Stack
+from motionseek.encoders.mobind import MobindConfig, Stage1, Stage2
 from motionseek.encoders.motion import (
     RATE_HZ,
     TOKEN_S,
@@ -21,9 +21,11 @@ from motionseek.encoders.motion import (
     PartTrunk,
     token_mask,
 )
+from motionseek.encoders.orientation import orientations
+from motionseek.encoders.preprocess import IMU_SLOTS
 from motionseek.encoders.text import TextTower, encode_texts
 from motionseek.errors import UsageError
-from motionseek.types import Bool, Float32, Level, Modality
+from motionseek.types import PARTS, Bool, Float32, Level, Modality
 
 _WINDOWS_PER_PASS = 128
 _PASS_SAMPLES = 30_000
@@ -137,29 +139,86 @@ class MotionTower(_Tower):
         return _vectors(projected, raw=True)
 
 
-class StackTower(_Tower):
-    """IMU2CLIP's stacked 1D-CNN-RNN over each sensor; a window's vector is the mean of its sensors'."""
+class SensorTower(_Tower):
+    """An encoder of IMU2CLIP over each sensor; a window's vector is the mean of its sensors'."""
 
-    net: Stack
     levels: tuple[Level, ...] = ("global", "local")
+
+    def __init__(self, net: Any, modality: Modality, space: str, fingerprint: str, device: torch.device) -> None:
+        super().__init__(net, modality, space, fingerprint, device)
+        self.rate_hz = float(net.config.rate_hz)
+        self.width = int(net.config.width)
 
     @torch.inference_mode()
     def encode(self, batch: Any, mask: Bool | None = None, *, raw: bool = False) -> Embeddings:
         """batch (B, 7, 6, L), mask (B, 7, L) → global_ (B, D), local (B, 7, D)."""
-        x, there = _batch(batch, mask, 7, 6, self.modality)
+        slots = len(IMU_SLOTS)
+        x, there = _batch(batch, mask, slots, 6, self.modality)
         seen = there.any(2)
         rows = seen.flatten().nonzero().squeeze(1)
         vectors: list[Tensor] = []
         for piece in torch.split(rows, _WINDOWS_PER_PASS):
             sensors, samples = x.flatten(0, 1)[piece], there.flatten(0, 1)[piece]
             vectors.append(F.normalize(self.net(sensors.to(self.device), samples.to(self.device)).cpu(), dim=-1))
-        width = self.net.config.width
-        local = torch.zeros(len(x) * 7, width)
+        local = torch.zeros(len(x) * slots, self.width)
         if vectors:
             local[rows] = torch.cat(vectors)
-        local = local.reshape(len(x), 7, width)
+        local = local.reshape(len(x), slots, self.width)
         mean = local.sum(1) / seen.sum(1, keepdim=True).clamp(min=1)
         return Embeddings(global_=_vectors(mean, raw), local=_vectors(local, raw), mask=seen.numpy())
+
+
+class MobindTower(_Tower):
+    """One modality of MoBind, published or trained here. Parts that it does not know are masked.
+
+    Published scores are inner products of the vectors that `raw` gives; trained they are for the unit vectors.
+    """
+
+    net: Stage1
+
+    def __init__(self, net: Stage1, modality: Modality, space: str, fingerprint: str, device: torch.device) -> None:
+        super().__init__(net, modality, space, fingerprint, device)
+        config = net.config
+        self.levels = ("global", "local", "token") if isinstance(net, Stage2) else ("local", "token")
+        self.rate_hz = (config.imu_patch if modality == "imu" else config.pose_patch) / TOKEN_S
+        self.window_s = config.tokens * TOKEN_S
+        self.pose_form = "picture" if config.pose_channels == 6 else "person"
+        self.slots = [PARTS.index(part) for part in config.parts]
+
+    @torch.inference_mode()
+    def encode(self, batch: Any, mask: Bool | None = None, *, raw: bool = False) -> Embeddings:
+        """batch (B, 7, 6, L) or pose (B, 6, C, L), mask (B, P, L) → local (B, 6, D), token (B, 6, T, D), global_."""
+        is_imu = self.modality == "imu"
+        channels = 6 if is_imu else self.net.config.pose_channels
+        x, there = _batch(batch, mask, len(IMU_SLOTS) if is_imu else len(PARTS), channels, self.modality)
+        x, there = x[:, self.slots], there[:, self.slots]
+        if is_imu:
+            x = imu_channels(x, self.net.config, self.rate_hz)
+        encode = self.net.encode_imu if is_imu else self.net.encode_pose
+        found = [
+            encode(a.to(self.device), b.to(self.device)).numpy(raw=raw)
+            for a, b in zip(torch.split(x, _WINDOWS_PER_PASS), torch.split(there, _WINDOWS_PER_PASS), strict=True)
+        ]
+        token, local, seen = (self._in_slots([getattr(e, name) for e in found]) for name in ("token", "local", "mask"))
+        whole = np.concatenate([e.global_ for e in found if e.global_ is not None]) if "global" in self.levels else None
+        return Embeddings(global_=whole, local=local, token=token, mask=seen)
+
+    def _in_slots(self, pieces: list[Any]) -> Any:
+        """(B, P', ...) of the network's own parts → (B, 6, ...) of PARTS."""
+        own = np.concatenate(pieces)
+        out = np.zeros((len(own), len(PARTS), *own.shape[2:]), own.dtype)
+        out[:, self.slots] = own
+        return out
+
+
+def imu_channels(x: Tensor, config: MobindConfig, rate_hz: float) -> Tensor:
+    """Accelerometer m/s² and gyroscope rad/s (B, P, 6, L) → what a MoBind network of this configuration reads."""
+    acc = x[:, :, :3] / config.acc_unit_mps2
+    if config.imu_channels == 6:
+        return torch.cat([acc, x[:, :, 3:]], dim=2)
+    flat = x.flatten(0, 1).cpu().numpy()
+    turned = torch.from_numpy(orientations(flat[:, :3], flat[:, 3:], rate_hz)).to(x.device)
+    return torch.cat([acc, turned.reshape(*x.shape[:2], 4, -1)], dim=2)
 
 
 class WordTower(_Tower):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from motionseek.encoders.base import Embeddings, Encoder, StreamEncoder
-from motionseek.encoders.preprocess import Grid, imu_grid, pose_grid
+from motionseek.encoders.preprocess import Grid, signal_grid
 from motionseek.errors import ModelError
 from motionseek.indexer import windows as grids
 from motionseek.indexer.schema import row_id, slots, token_table_name, vector_table, vector_table_name
 from motionseek.indexer.tokens import StreamKey, TokenStream, to_rows
 from motionseek.indexer.video import frame_times, frames_at
 from motionseek.indexer.windows import TICK_S, Windows
-from motionseek.types import Bool, Float32, Level, Modality, Recording, VideoRef
+from motionseek.types import Bool, Float32, Imu, Level, Modality, PoseTrack, Recording, VideoRef
 
 Encoders = Mapping[tuple[str, Modality], Encoder]
 Tables = dict[str, pa.Table]
@@ -41,13 +41,11 @@ def encode_recording(recording: Recording, encoders: Encoders, *, window_s: floa
     if "imu" in asked:
         for person, imus in grids.wearers(recording).items():
             windows = grids.of_imus(recording, person, imus, **size)
-            rates = {e.rate_hz for (_, m), e in encoders.items() if m == "imu"} if len(windows) else ()
-            keep(windows, _signals(windows, {r: imu_grid(imus, r) for r in rates}, encoders))
+            keep(windows, _signals(windows, imus, encoders))
     if "pose" in asked:
         for track in recording.poses:
             windows = grids.of_pose(recording, track, **size)
-            rates = {e.rate_hz for (_, m), e in encoders.items() if m == "pose"} if len(windows) else ()
-            keep(windows, _signals(windows, {r: pose_grid(track, r) for r in rates}, encoders))
+            keep(windows, _signals(windows, track, encoders))
     if "video" in asked and recording.video:
         windows = grids.of_video(recording, recording.video, **size)
         keep(windows, _pictures(windows, recording.video, encoders))
@@ -57,13 +55,17 @@ def encode_recording(recording: Recording, encoders: Encoders, *, window_s: floa
     return {name: pa.concat_tables(rows) for name, rows in tables.items()}
 
 
-def _signals(windows: Windows, grid_of: Mapping[float, Grid], encoders: Encoders) -> Iterator[tuple[str, pa.Table]]:
+def _signals(
+    windows: Windows, signals: Sequence[Imu] | PoseTrack, encoders: Encoders
+) -> Iterator[tuple[str, pa.Table]]:
     if not len(windows):
         return
+    made: dict[tuple[float, str], Grid] = {}
     for (space, modality), encoder in encoders.items():
         if modality != windows.modality:
             continue
-        grid = grid_of[encoder.rate_hz]
+        form = encoder.rate_hz, getattr(encoder, "pose_form", "person")
+        grid = made[form] = made[form] if form in made else signal_grid(encoder, signals)
         if isinstance(encoder, StreamEncoder):
             yield from _stream_rows(space, windows, grid, encoder)
         else:

