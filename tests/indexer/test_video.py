@@ -118,6 +118,35 @@ def test_a_single_frame_is_found_by_seeking(film: tuple[Path, np.ndarray], decod
     assert [numbers(video.frames_at(path, [t_s[n]])) for n in (89, 13, 12, 11, 60)] == [[89], [13], [12], [11], [60]]
 
 
+@pytest.mark.parametrize("step", [1, 4, 31])
+def test_sampled_frames_are_the_ones_asked_for(film: tuple[Path, np.ndarray], step: int) -> None:
+    path, _ = film
+    t_s = video.frame_times(path)
+    wanted = np.concatenate([np.arange(2, 90, step), [88, 2]])
+    got = {}
+    for rows, frames in video.sample(path, t_s[wanted], size=32, batch=7):
+        assert len(frames) == len(rows) <= 7 + 1
+        got |= dict(zip(rows.tolist(), numbers(frames), strict=True))
+    assert [got[i] for i in range(len(wanted))] == wanted.tolist()
+    assert list(video.sample(path, [])) == []
+
+
+@pytest.mark.parametrize("damage", ["zeros", "noise", "bit"])
+def test_sampling_leaves_out_what_is_damaged(plain: Path, tmp_path: Path, damage: str) -> None:
+    data = bytearray(plain.read_bytes())
+    at = len(data) * 3 // 4
+    blow = {"zeros": bytes(400), "noise": np.random.default_rng(0).bytes(400), "bit": bytes([data[at] ^ 0x10])}[damage]
+    data[at : at + len(blow)] = blow
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(data)
+    got = {}
+    for rows, frames in video.sample(broken, video.frame_times(broken)):
+        got |= dict(zip(rows.tolist(), numbers(frames), strict=True))
+    assert 40 < len(got) < 90
+    assert all(row == number for row, number in got.items())
+    assert {0, 1, 88, 89} <= set(got)
+
+
 def test_a_frame_is_shown_until_the_next_one(film: tuple[Path, np.ndarray]) -> None:
     path, _ = film
     t_s = video.frame_times(path)
