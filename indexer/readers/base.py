@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from motionseek.indexer.readers.hashes import file_id
@@ -23,6 +23,8 @@ class Source:
     """A key of READERS, "" where no reader knows it."""
     problem: str = ""
     """Why it cannot be read, where that is already known: `read` raises it, so that it is counted as failed."""
+    units: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What its numbers are in, where the user says so and the format does not; see `checks.UNITS`."""
 
     def __str__(self) -> str:
         return self.path
@@ -39,12 +41,14 @@ class Reader:
     name: str
     matches: Callable[[Path], bool]
     """Whether a file or folder looks like this format, from its name and at most its first bytes; raises nothing."""
-    read: Callable[[str], Recording]
-    """Source path → recording. Raises MediaError, UsageError."""
+    read: Callable[..., Recording]
+    """Source path → recording; with `units=` where it `takes_units`. Raises MediaError, UsageError."""
     content_id: Callable[[str], str]
     """Source path → recording_id, without decoding. Raises DamagedFile."""
     expand: Callable[[Path], list[str]] = _itself
     """The source paths that a file or folder holds. Raises DamagedFile."""
+    takes_units: bool = False
+    """Whether the format leaves open what its numbers are in."""
 
 
 def columns_of(path: Path) -> set[str]:

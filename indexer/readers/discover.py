@@ -8,41 +8,53 @@ from dataclasses import replace
 from pathlib import Path
 
 from motionseek.errors import DamagedFile, MediaError, UnknownFormat, UsageError
-from motionseek.indexer.readers.base import Reader, Source
+from motionseek.indexer.readers.aria import ARIA
+from motionseek.indexer.readers.base import Reader, Source, joint_id
+from motionseek.indexer.readers.checks import scales
 from motionseek.indexer.readers.ego4d import EGO4D
 from motionseek.indexer.readers.egohumans import EGOHUMANS
 from motionseek.indexer.readers.epic_kitchens import EPIC_KITCHENS
 from motionseek.indexer.readers.gopro import GOPRO
 from motionseek.indexer.readers.manifest import MANIFEST
+from motionseek.indexer.readers.mcap import MCAP
 from motionseek.indexer.readers.media import IMU, VIDEO
 from motionseek.indexer.readers.mobifall import MOBIFALL
 from motionseek.indexer.readers.mri import MRI
+from motionseek.indexer.readers.openpose import OPENPOSE
 from motionseek.indexer.readers.tables import read_imu
 from motionseek.indexer.readers.total_capture import TOTAL_CAPTURE
 from motionseek.indexer.readers.utd_mhad import UTD_MHAD
 from motionseek.types import ANY_PART, Imu, Recording
 
-ARCHIVES = (EGO4D, EPIC_KITCHENS, TOTAL_CAPTURE, MRI, EGOHUMANS, MOBIFALL, UTD_MHAD)
-READERS: Mapping[str, Reader] = {reader.name: reader for reader in (MANIFEST, *ARCHIVES, GOPRO, VIDEO, IMU)}
+ARCHIVES = (EGO4D, EPIC_KITCHENS, TOTAL_CAPTURE, MRI, EGOHUMANS, MOBIFALL, UTD_MHAD, ARIA)
+READERS: Mapping[str, Reader] = {
+    reader.name: reader for reader in (MANIFEST, *ARCHIVES, MCAP, OPENPOSE, GOPRO, VIDEO, IMU)
+}
 """In the order in which `auto` asks them: the particular before the general."""
 
 AUTO = "auto"
 
 
-def discover(sources: Sequence[str | Path], *, format: str = AUTO) -> list[Source]:
+def discover(
+    sources: Sequence[str | Path], *, format: str = AUTO, units: Mapping[str, str] | None = None
+) -> list[Source]:
     """The recordings in files and folders, in a fixed order, each once.
 
     Folders are walked; one with a recording.json is one recording and is not walked into. Hidden files, and files in
     folders that no reader knows, are passed over. What is known to be unreadable (a folder without permission, a named
     file that no reader knows) comes back as a Source with its `problem`, so that one bad file does not stop the rest.
-    Raises UsageError where a source does not exist or `format` is unknown.
+    units: what the numbers of formats that leave it open are in, as in `checks.UNITS`; a manifest says it for itself.
+    Raises UsageError where a source does not exist, or `format` or a unit is unknown.
     """
     if isinstance(sources, str | Path):
         raise UsageError("sources must be a list of paths")
     readers = _readers(format)
+    scales(units or {})
     found: dict[tuple[str, str], Source] = {}
     for given in sources:
         for source in _named(str(given), readers):
+            if units and source.format and READERS[source.format].takes_units:
+                source = replace(source, units=units)
             found.setdefault((source.path, source.format), source)
     return list(found.values())
 
@@ -50,7 +62,10 @@ def discover(sources: Sequence[str | Path], *, format: str = AUTO) -> list[Sourc
 def read(source: Source | str | Path, *, format: str = AUTO) -> Recording:
     """One recording. Raises MediaError where it cannot be read, UsageError where the path names no single recording."""
     source = _single(source, format)
-    return READERS[source.format].read(source.path)
+    reader = READERS[source.format]
+    if not source.units:
+        return reader.read(source.path)
+    return replace(reader.read(source.path, units=source.units), recording_id=content_id(source))
 
 
 def load_imu(path: str | Path, *, placement: str | None = None) -> Imu:
@@ -73,7 +88,9 @@ def load_imu(path: str | Path, *, placement: str | None = None) -> Imu:
 def content_id(source: Source | str | Path, *, format: str = AUTO) -> str:
     """The recording_id that `read` would give, from the bytes alone. Raises MediaError, UsageError."""
     source = _single(source, format)
-    return READERS[source.format].content_id(source.path)
+    content = READERS[source.format].content_id(source.path)
+    # The same bytes are another recording where they are taken for other units.
+    return joint_id([("content", content), *sorted(source.units.items())]) if source.units else content
 
 
 def _single(source: Source | str | Path, format: str) -> Source:

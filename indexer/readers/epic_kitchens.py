@@ -23,7 +23,8 @@ import numpy as np
 
 from motionseek.errors import DamagedFile
 from motionseek.indexer.readers.base import Reader, columns_of, file_id, joint_id
-from motionseek.indexer.readers.tables import checked_imu, read_triple
+from motionseek.indexer.readers.checks import checked_imu
+from motionseek.indexer.readers.tables import read_triple
 from motionseek.indexer.video import probe_checked
 from motionseek.types import Narration, Recording, VideoRef
 

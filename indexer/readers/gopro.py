@@ -26,7 +26,7 @@ from scipy.spatial.transform import Rotation
 
 from motionseek.errors import DamagedFile, MediaError
 from motionseek.indexer.readers.base import Reader, file_id
-from motionseek.indexer.readers.tables import check_units
+from motionseek.indexer.readers.checks import check_units
 from motionseek.indexer.video import probe_checked
 from motionseek.types import ANY_PART, Float64, Imu, Recording
 

@@ -1,8 +1,11 @@
-"""Body pose tracks from keypoint files (our JSON, COCO results, MMPose, npy), all in COCO-17 order, in pixels."""
+"""Body pose tracks from keypoint files (our JSON, COCO results, MMPose, OpenPose, npy), in COCO-17 order, in pixels."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,15 @@ from motionseek.errors import DamagedFile, UnknownFormat, UsageError
 from motionseek.types import Float64, PoseTrack
 
 JOINTS = 17
+
+OPENPOSE = re.compile(r"(.+)_(\d{12})_keypoints\.json")
+"""What OpenPose's --write_json calls the file of each frame: the video's name and the frame's number from 0."""
+
+COCO_OF_OPENPOSE = {
+    25: (0, 16, 15, 18, 17, 5, 2, 6, 3, 7, 4, 12, 9, 13, 10, 14, 11),
+    18: (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10),
+}
+"""BODY_25 and COCO-18: where each joint of COCO-17 is."""
 
 
 def read_poses(
@@ -25,12 +37,14 @@ def read_poses(
 ) -> tuple[tuple[PoseTrack, ...], tuple[str, ...]]:
     """One track for every person in the file, and what had to be left out.
 
-    Four layouts:
+    Five layouts:
     - JSON `{"image_size": [w, h], "frames": [{"t_s": 0.0, "persons": [{"id": "0", "keypoints": [[x, y, c] * 17]}]}]}`
     - JSON, COCO results: `[{"image_id": frame number from 0, "keypoints": [x, y, c, …], "score": …, "track_id": …}]`;
       without `track_id` the best score of a frame is taken as the one person
     - JSON, MMPose: `{"instance_info": [{"frame_id": 1, "instances": [{"keypoints": [[x, y] * 17], "keypoint_scores":
       [c * 17]}]}]}`, frames from the first one's number; without `track_id` the best instance of a frame
+    - JSON, OpenPose: any of the files `NAME_000000000000_keypoints.json` that it writes for the frames of a video, for
+      all of them; BODY_25 or COCO-18, in pixels or from 0 to 1; the most confident body of a frame
     - npy of shape (N, 17, 3) or (N, 17, 2), one row a frame
 
     Frame numbers become seconds by `rate_hz`, else `frame_times_s` of the video; `start_s` is the time of frame 0.
@@ -44,6 +58,9 @@ def read_poses(
     suffix = path.suffix.lower()
     if suffix == ".npy":
         frame, key, xyc = _npy(path)
+        t_s = _times_of(path, frame, rate_hz, frame_times_s, start_s)
+    elif OPENPOSE.fullmatch(path.name):
+        frame, key, xyc = _openpose(path, image_size, problems)
         t_s = _times_of(path, frame, rate_hz, frame_times_s, start_s)
     elif suffix == ".json":
         held = load_json(path)
@@ -166,6 +183,68 @@ def _mmpose(path: Path, held: dict[str, Any]) -> list[Any]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DamagedFile(path, f"instance {len(results)} is not as MMPose writes it: {_said(error)}") from error
     return results
+
+
+def openpose_files(path: Path) -> Sequence[Path]:
+    """The files of all frames that belong to the one at `path`, in order. Raises DamagedFile."""
+    found = OPENPOSE.fullmatch(path.name)
+    try:
+        files = _openpose_folder(path.parent, path.parent.stat().st_mtime_ns)
+    except OSError as error:
+        raise DamagedFile(path.parent, f"cannot be read: {error.strerror}") from error
+    return files.get(found[1], ()) if found else ()
+
+
+@lru_cache(maxsize=4)
+def _openpose_folder(folder: Path, mtime_ns: int) -> dict[str, list[Path]]:
+    """By the video's name; kept while each of thousands of files is asked what it belongs to."""
+    files: dict[str, list[Path]] = {}
+    for file in sorted(folder.iterdir()):
+        if found := OPENPOSE.fullmatch(file.name):
+            files.setdefault(found[1], []).append(file)
+    return files
+
+
+def _openpose(path: Path, image_size: tuple[int, int] | None, problems: list[str]) -> tuple[Float64, Any, Float64]:
+    """Frame numbers (N,), persons (N,), (N, 17, 3). A frame that cannot be read is left out. Raises DamagedFile."""
+    numbers, bodies, bad = [], [], []
+    for file in openpose_files(path):
+        try:
+            people = load_json(file)["people"]
+            body = max(
+                (_openpose_body(person["pose_keypoints_2d"]) for person in people), key=_confidence, default=None
+            )
+        except (DamagedFile, KeyError, TypeError, ValueError) as error:
+            bad.append(f"{file.name}: {error.reason if isinstance(error, DamagedFile) else _said(error)}")
+            continue
+        found = OPENPOSE.fullmatch(file.name)
+        if body is not None and found:
+            numbers.append(int(found[2]))
+            bodies.append(body)
+    if bad and not bodies:
+        raise DamagedFile(path, f"none of {len(bad)} frames can be read: {bad[0]}")
+    if bad:
+        problems.append(f"{len(bad)} frames cannot be read, the first: {bad[0]}")
+    xyc = np.array(bodies, np.float64).reshape(-1, JOINTS, 3)
+    if image_size is not None and len(xyc) and xyc[..., :2].max() <= 1:
+        xyc[..., :2] *= image_size
+    return np.array(numbers, np.float64), np.full(len(numbers), "0"), xyc
+
+
+def _openpose_body(flat: Any) -> Float64:
+    """(17, 3) of a list of x, y, confidence for each joint. Raises ValueError, TypeError."""
+    values = np.array(flat, np.float64)
+    order = COCO_OF_OPENPOSE.get(len(values) // 3)
+    if order is None or values.ndim != 1 or len(values) % 3:
+        raise ValueError(
+            f"{values.size} numbers in pose_keypoints_2d where 25 or 18 times x, y, confidence are expected"
+        )
+    body: Float64 = values.reshape(-1, 3)[list(order)]
+    return body
+
+
+def _confidence(body: Float64) -> float:
+    return float(np.nan_to_num(body[:, 2]).mean())
 
 
 def _columns(rows: list[tuple[float, str, list[list[float]]]]) -> tuple[Float64, Any, Float64]:

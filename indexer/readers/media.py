@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from motionseek.errors import DamagedFile
 from motionseek.indexer.readers.base import Reader, file_id
+from motionseek.indexer.readers.packed import is_cut_off
 from motionseek.indexer.readers.tables import SUFFIXES, read_imu_checked
 from motionseek.indexer.video import probe_checked
 from motionseek.types import Recording
@@ -12,9 +15,11 @@ from motionseek.types import Recording
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".360")
 
 
-def read_sensor(path: str) -> Recording:
+def read_sensor(path: str, *, units: Mapping[str, str] | None = None) -> Recording:
     """A csv, parquet or npy file → a recording with one IMU of unknown placement. Raises MediaError."""
-    imu, problems = read_imu_checked(path)
+    if is_cut_off(Path(path)):
+        raise DamagedFile(path, "is no npz that can be opened: cut off or damaged")
+    imu, problems = read_imu_checked(path, units=units)
     return Recording(file_id(path), path, imus=(imu,), source_format=IMU.name, problems=problems)
 
 
@@ -25,12 +30,13 @@ def read_video(path: str) -> Recording:
 
 
 def _is_sensor(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    """A damaged npz counts, so that it is refused with a word: whose it was can no longer be seen."""
+    return (path.suffix.lower() in SUFFIXES and path.is_file()) or is_cut_off(path)
 
 
 def _is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
 
 
-IMU = Reader("imu", _is_sensor, read_sensor, file_id)
+IMU = Reader("imu", _is_sensor, read_sensor, file_id, takes_units=True)
 VIDEO = Reader("video", _is_video, read_video, file_id)

@@ -15,8 +15,6 @@ Vavoulas et al.: The MobiAct Dataset, ICT4AWE 2016.
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
@@ -27,7 +25,10 @@ import numpy as np
 
 from motionseek.errors import DamagedFile, UsageError
 from motionseek.indexer.readers.base import Reader, file_id, joint_id
-from motionseek.indexer.readers.tables import checked_imu, cleaned, read_triple
+from motionseek.indexer.readers.checks import checked_imu
+from motionseek.indexer.readers.packed import has_arrays, load_arrays, version_of
+from motionseek.indexer.readers.stamps import cleaned
+from motionseek.indexer.readers.tables import read_triple
 from motionseek.types import Float64, Recording
 
 ACTIVITIES: Mapping[str, str] = {
@@ -153,30 +154,21 @@ def _packed_trial(path: str, problems: list[str]) -> tuple[Sensor, Sensor]:
 def _held(path: str) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """The trial's arrays as they are in the npz: times in ns, samples. Raises DamagedFile."""
     file = Path(path.partition("#")[0])
-    trials = _npz(file)
+    trials = _npz(file, *version_of(file))
     name = "_".join(_named(path))
     if name not in trials:
         raise DamagedFile(file, f"holds no trial {name}")
     return trials[name]
 
 
-def _npz(path: Path) -> Mapping[str, tuple[tuple[Any, Any], tuple[Any, Any]]]:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise DamagedFile(path, f"cannot be read: {error.strerror}") from error
-    return _npz_at(path, stat.st_mtime_ns, stat.st_size)
-
-
 @lru_cache(maxsize=2)
-def _npz_at(path: Path, mtime_ns: int, size: int) -> Mapping[str, tuple[tuple[Any, Any], tuple[Any, Any]]]:
+def _npz(path: Path, mtime_ns: int, size: int) -> Mapping[str, tuple[tuple[Any, Any], tuple[Any, Any]]]:
     """All trials of the file, kept while its trials are asked for one by one."""
+    held = load_arrays(path, NPZ_KEYS, "MobiFall")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            held = {name: file[name] for name in NPZ_KEYS}
         names = [f"{a}_{s}_{t}" for a, s, t in zip(*(held[k].tolist() for k in NPZ_KEYS[:3]), strict=True)]
         sensors = [_split(path, held, kind, unit, len(names)) for kind, unit in (("acc", "mps2"), ("gyro", "rps"))]
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, TypeError) as error:
         raise DamagedFile(path, f"is not a MobiFall npz: {error}") from error
     return dict(zip(names, zip(*sensors, strict=True), strict=True))
 
@@ -196,20 +188,14 @@ def _split(path: Path, held: Mapping[str, Any], kind: str, unit: str, count: int
 def _is_mobifall(path: Path) -> bool:
     if FILE.fullmatch(path.name):
         return path.is_file()
-    if path.suffix.lower() != ".npz" or not path.is_file():
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {f"{name}.npy" for name in NPZ_KEYS} <= set(archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
+    return has_arrays(path, NPZ_KEYS)
 
 
 def _expand(path: Path) -> list[str]:
     """A trial goes by the name of its accelerometer file, whichever of its files is met."""
     if FILE.fullmatch(path.name):
         return [str(_beside(path, "acc"))]
-    return [f"{path}#{name}" for name in sorted(_npz(path))]
+    return [f"{path}#{name}" for name in sorted(_npz(path, *version_of(path)))]
 
 
 MOBIFALL = Reader("mobifall", _is_mobifall, read, content_id, _expand)

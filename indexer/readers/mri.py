@@ -24,9 +24,10 @@ import numpy as np
 
 from motionseek.errors import DamagedFile, MediaError, UnitError
 from motionseek.indexer.readers.base import Reader, columns_of, file_id, joint_id
+from motionseek.indexer.readers.checks import checked_imu
 from motionseek.indexer.readers.keypoints import read_poses
 from motionseek.indexer.readers.orientation import gyroscope, unit_quaternions, with_gravity
-from motionseek.indexer.readers.tables import checked_imu, read_table
+from motionseek.indexer.readers.tables import read_table
 from motionseek.types import STANDARD_GRAVITY_MPS2, Imu, PoseTrack, Recording
 
 RATE_HZ = 10.0

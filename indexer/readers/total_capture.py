@@ -26,8 +26,9 @@ import numpy as np
 
 from motionseek.errors import DamagedFile, UnitError
 from motionseek.indexer.readers.base import Reader, file_id
+from motionseek.indexer.readers.checks import checked_imu
 from motionseek.indexer.readers.orientation import gyroscope, unit_quaternions, with_gravity
-from motionseek.indexer.readers.tables import checked_imu, cleaned
+from motionseek.indexer.readers.stamps import cleaned
 from motionseek.types import Float64, Imu, Recording
 
 RATE_HZ = 60.0

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 import struct
-import zipfile
 import zlib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -29,7 +28,8 @@ import scipy.io
 
 from motionseek.errors import DamagedFile, UsageError
 from motionseek.indexer.readers.base import Reader, file_id, joint_id
-from motionseek.indexer.readers.tables import check_units
+from motionseek.indexer.readers.checks import check_units
+from motionseek.indexer.readers.packed import has_arrays, load_arrays, version_of
 from motionseek.types import STANDARD_GRAVITY_MPS2, Float64, Imu, PoseTrack, Recording
 
 RATE_HZ = 50.0
@@ -125,7 +125,7 @@ def _trial(path: str) -> Trial:
         raise UsageError(f"{path}: a trial is named as in file.npz#a1_s1_t1")
     action, subject, repetition = (int(number) for number in found.groups())
     if part:
-        trials = _npz(Path(file))
+        trials = _npz(Path(file), *version_of(Path(file)))
         if (action, subject, repetition) not in trials:
             raise DamagedFile(file, f"holds no trial {part}")
         return (action, subject, repetition, *trials[action, subject, repetition], ())
@@ -166,22 +166,10 @@ def _checked(path: Path, name: str, value: Any, shape: tuple[int | None, ...]) -
     return values
 
 
-def _npz(path: Path) -> Mapping[tuple[int, int, int], tuple[Float64, Float64]]:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise DamagedFile(path, f"cannot be read: {error.strerror}") from error
-    return _npz_at(path, stat.st_mtime_ns, stat.st_size)
-
-
 @lru_cache(maxsize=2)
-def _npz_at(path: Path, mtime_ns: int, size: int) -> Mapping[tuple[int, int, int], tuple[Float64, Float64]]:
+def _npz(path: Path, mtime_ns: int, size: int) -> Mapping[tuple[int, int, int], tuple[Float64, Float64]]:
     """All trials of the file, kept while its trials are asked for one by one."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            held = {name: file[name] for name in NPZ_KEYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DamagedFile(path, f"is not a UTD-MHAD npz: {error}") from error
+    held = load_arrays(path, NPZ_KEYS, "UTD-MHAD")
     ids = _checked(path, "trial", held["trial"], (None, 3)).astype(int)
     streams = []
     for name, shape, lengths in (("imu", (None, 6), "imu_len"), ("skel_xyz_m", (None, 20, 3), "skel_len")):
@@ -196,19 +184,16 @@ def _npz_at(path: Path, mtime_ns: int, size: int) -> Mapping[tuple[int, int, int
 def _is_utd(path: Path) -> bool:
     if path.suffix.lower() == ".mat":
         return bool(TRIAL.match(path.name)) and path.stem.endswith("_inertial") and path.is_file()
-    if path.suffix.lower() != ".npz" or not path.is_file():
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {f"{name}.npy" for name in NPZ_KEYS} <= set(archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
+    return has_arrays(path, NPZ_KEYS)
 
 
 def _expand(path: Path) -> list[str]:
     if path.suffix.lower() == ".mat":
         return [str(path)]
-    return [f"{path}#a{action}_s{subject}_t{repetition}" for action, subject, repetition in sorted(_npz(path))]
+    return [
+        f"{path}#a{action}_s{subject}_t{repetition}"
+        for action, subject, repetition in sorted(_npz(path, *version_of(path)))
+    ]
 
 
 UTD_MHAD = Reader("utd-mhad", _is_utd, read, content_id, _expand)

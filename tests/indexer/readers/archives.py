@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -138,4 +139,59 @@ def mmpose(path: Path, keypoints: np.ndarray, *, first: int = 1) -> Path:
         for i, k in enumerate(keypoints)
     ]
     path.write_text(json.dumps({"meta_info": {"dataset_name": "coco"}, "instance_info": frames}))
+    return path
+
+
+def openpose(folder: Path, name: str, bodies: Iterable[np.ndarray | None]) -> Path:
+    """A file a frame as --write_json makes them; bodies: (25 or 18, 3), None: nobody. Returns the first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for i, body in enumerate(bodies):
+        blank: dict[str, Any] = {"person_id": [-1], "face_keypoints_2d": [], "pose_keypoints_3d": []}
+        people = [] if body is None else [blank | {"pose_keypoints_2d": body.reshape(-1).tolist()}]
+        files.append(folder / f"{name}_{i:012d}_keypoints.json")
+        files[-1].write_text(json.dumps({"version": 1.3, "people": people}))
+    return files[0]
+
+
+def imu_cdr(
+    stamp_ns: int, acc: np.ndarray, gyro: np.ndarray | None, frame: str = "imu_link", *, order: str = "<"
+) -> bytes:
+    """sensor_msgs/Imu as ROS 2 serialises it; without gyro its first covariance is -1."""
+    head = struct.pack(order + "iI", *divmod(stamp_ns, 10**9))
+    head += struct.pack(order + "I", len(frame) + 1) + frame.encode() + b"\0"
+    head += b"\0" * (-len(head) % 8)
+    turn, known = ((0, 0, 0), -1.0) if gyro is None else (tuple(gyro), 0.0)
+    doubles = (*(0, 0, 0, 1), *[0] * 9, *turn, known, *[0] * 8, *acc, *[0] * 9)
+    return bytes([0, 1 if order == "<" else 0, 0, 0]) + head + struct.pack(order + "37d", *doubles)
+
+
+def imu_ros1(stamp_ns: int, acc: np.ndarray, gyro: np.ndarray, frame: str = "imu_link") -> bytes:
+    head = struct.pack("<III", 7, *divmod(stamp_ns, 10**9)) + struct.pack("<I", len(frame)) + frame.encode()
+    return head + struct.pack("<37d", *(0, 0, 0, 1), *[0] * 9, *gyro, *[0] * 9, *acc, *[0] * 9)
+
+
+def imu_json(stamp_ns: int, acc: np.ndarray, gyro: np.ndarray) -> bytes:
+    sec, nsec = divmod(stamp_ns, 10**9)
+    vectors = {
+        name: dict(zip("xyz", v.tolist(), strict=True))
+        for name, v in (("linear_acceleration", acc), ("angular_velocity", gyro))
+    }
+    return json.dumps({"timestamp": {"sec": sec, "nsec": nsec}, **vectors}).encode()
+
+
+def mcap(path: Path, topics: Mapping[str, tuple[str, str, Iterable[tuple[int, bytes]]]], **options: Any) -> Path:
+    """topics: name → schema's name, encoding, messages as (log time in ns, bytes). options: of mcap's Writer."""
+    from mcap.writer import Writer
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        writer = Writer(file, **options)
+        writer.start()
+        for name, (schema, encoding, messages) in topics.items():
+            kind = {"cdr": "ros2msg", "ros1": "ros1msg", "json": "jsonschema"}.get(encoding, encoding)
+            channel = writer.register_channel(name, encoding, writer.register_schema(schema, kind, b""))
+            for at_ns, data in messages:
+                writer.add_message(channel, at_ns, data, at_ns)
+        writer.finish()
     return path

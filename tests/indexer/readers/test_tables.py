@@ -8,7 +8,8 @@ import pyarrow.parquet
 import pytest
 
 from motionseek.errors import DamagedFile, MediaError, UnitError, UnknownFormat, UsageError
-from motionseek.indexer.readers.tables import COLUMNS, check_units, read_imu, read_imu_checked
+from motionseek.indexer.readers.checks import check_units
+from motionseek.indexer.readers.tables import COLUMNS, read_imu, read_imu_checked
 
 G = 9.80665
 

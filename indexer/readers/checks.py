@@ -1,0 +1,122 @@
+"""Whether numbers can be what they are said to be: seconds, m/s² with gravity, rad/s; axes that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from motionseek.errors import DamagedFile, UnitError, UsageError
+from motionseek.types import ANY_PART, STANDARD_GRAVITY_MPS2, Float64, Imu
+
+UNITS: Mapping[str, Mapping[str, float]] = {
+    "time": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9},
+    "acc": {"m/s2": 1.0, "g": STANDARD_GRAVITY_MPS2, "mg": STANDARD_GRAVITY_MPS2 / 1000},
+    "gyro": {"rad/s": 1.0, "deg/s": float(np.pi / 180), "dps": float(np.pi / 180)},
+}
+"""What a file may be in, and the factor to s, m/s² and rad/s."""
+
+MAX_RATE_HZ = 20_000.0
+MIN_RATE_HZ = 2.0
+MIN_MEAN_ACC_MPS2 = 5.0
+MAX_MEAN_ACC_MPS2 = 90.0
+REST_TOLERANCE = 0.2
+REST_SWAY = 0.02
+MAX_GYRO_RPS = 75.0
+MAX_MEDIAN_GYRO_RPS = 30.0
+
+
+def scales(units: Mapping[str, str]) -> dict[str, float]:
+    """`{"acc": "g"}` → the factor of each of time, acc and gyro to s, m/s² and rad/s. Raises UsageError."""
+    for what, unit in units.items():
+        if unit not in UNITS.get(what, {}):
+            known = "; ".join(f"{name}: {', '.join(factors)}" for name, factors in UNITS.items())
+            raise UsageError(f"units: {what}={unit!r} is not known; use {known}")
+    return {what: factors[units.get(what, next(iter(factors)))] for what, factors in UNITS.items()}
+
+
+def checked_imu(
+    path: object,
+    acc: tuple[Float64, Float64],
+    gyro: tuple[Float64, Float64],
+    *,
+    placement: str = ANY_PART,
+    person: str = "",
+    name: str = "",
+) -> Imu:
+    """Times (L,) and samples (L, 3) of both sensors, repaired, in s, m/s² and rad/s → one worn sensor.
+
+    Raises DamagedFile without accelerometer samples, UnitError (see `check_units`).
+    """
+    if not len(acc[0]):
+        raise DamagedFile(path, "holds no accelerometer sample with a finite time and value")
+    check_units(path, *acc, *gyro)
+    return Imu(acc[0], acc[1].astype(np.float32), gyro[0], gyro[1].astype(np.float32), placement, person, name)
+
+
+def check_units(path: object, acc_t_s: Float64, acc_mps2: Float64, gyro_t_s: Float64, gyro_rps: Float64) -> None:
+    """Refuse numbers that cannot be seconds, m/s² with gravity, and rad/s. Arrays are (L,), (L, 3), (L,), (L, 3).
+
+    - Time: a median rate outside 2 Hz to 20 kHz.
+    - Accelerometer: the time-mean of |acc| of anything that does not keep falling is at least g (a mean of vectors is
+      no longer than the mean of their lengths, and the mean acceleration is small), so a mean below 5 m/s² is
+      refused, and for the same reason one above 90, which m/s² taken for g exceeds. So is a sensor at rest (half a
+      second in which it varies by less than 2 % of |acc|) that is more than 20 % off g.
+    - Gyroscope: more than 75 rad/s (above 4,000 deg/s, the range of the fastest worn sensors), or a median above
+      30 rad/s (five turns a second, kept up). Vigorous strokes peak at 35 rad/s and pass.
+
+    Raises UnitError.
+    """
+    _check_clock(path, acc_t_s)
+    norm = np.linalg.norm(acc_mps2, axis=1)
+    mean = float(norm.mean())
+    rest = _rest(acc_mps2, acc_t_s)
+    if not MIN_MEAN_ACC_MPS2 <= mean <= MAX_MEAN_ACC_MPS2:
+        raise UnitError(path, f"|acc| is {mean:.3g} on average where gravity alone is 9.81 m/s²: {_guess(mean, rest)}")
+    if rest is not None and abs(rest - STANDARD_GRAVITY_MPS2) > REST_TOLERANCE * STANDARD_GRAVITY_MPS2:
+        raise UnitError(path, f"|acc| at rest is {rest:.3g} where gravity is 9.81 m/s²: {_guess(rest, rest)}")
+    if len(gyro_t_s):
+        turn = np.linalg.norm(gyro_rps, axis=1)
+        if turn.max() > MAX_GYRO_RPS or np.median(turn) > MAX_MEDIAN_GYRO_RPS:
+            raise UnitError(
+                path,
+                f"the gyroscope reads up to {turn.max():.3g} and {np.median(turn):.3g} at the median, too fast for "
+                'rad/s: it looks like deg/s; give units={"gyro": "deg/s"}',
+            )
+
+
+def _check_clock(path: object, t_s: Float64) -> None:
+    if len(t_s) < 2:
+        return
+    step_s = float(np.median(np.diff(t_s)))
+    if MIN_RATE_HZ <= 1 / step_s <= MAX_RATE_HZ:
+        return
+    fits = [u for u, factor in UNITS["time"].items() if 10 <= 1 / (step_s * factor) <= 2000]
+    hint = f'it looks like {fits[0]}; give units={{"time": "{fits[0]}"}}' if fits else "check the time column"
+    raise UnitError(path, f"time advances by {step_s:.3g} a sample, which is no rate of a sensor in seconds: {hint}")
+
+
+def _rest(acc_mps2: Float64, t_s: Float64) -> float | None:
+    """|acc| of the quietest half second, None where nothing rests."""
+    if len(t_s) < 2:
+        return None
+    size = max(5, round(0.5 / float(np.median(np.diff(t_s)))))
+    if len(acc_mps2) < size:
+        return None
+    blocks = acc_mps2[: len(acc_mps2) // size * size].reshape(-1, size, 3)
+    sway = np.linalg.norm(blocks.std(axis=1), axis=1)
+    quietest = np.argmin(sway)
+    value = float(np.linalg.norm(blocks[quietest].mean(axis=0)))
+    return value if sway[quietest] < REST_SWAY * value else None
+
+
+def _guess(value: float, rest: float | None) -> str:
+    if rest is not None and rest < 0.5:
+        return "gravity seems to have been taken out; the raw accelerometer is needed"
+    if 0.5 <= value < MIN_MEAN_ACC_MPS2:
+        return 'it looks like g; give units={"acc": "g"}'
+    if MAX_MEAN_ACC_MPS2 < value < 300:
+        return "it looks like m/s² taken for g"
+    if 800 <= value <= 5000:
+        return "it looks like milli-g or raw counts; convert it to m/s²"
+    return "convert it to m/s² with gravity in it"

@@ -1,0 +1,300 @@
+"""MCAP: every IMU topic of a robot's or a logger's recording.
+
+Read are `sensor_msgs/Imu` as ROS 2 (`cdr`) and ROS 1 (`ros1`) write it, and JSON messages with `linear_acceleration`
+and `angular_velocity` (`{"x", "y", "z"}` or a list), Foxglove's or ROS's, whatever their schema is called: m/s² with
+gravity and rad/s, as REP 145 has it. One sensor a topic, named after it; a word of the topic that is a placement
+("/imu/left_wrist") says where it is worn. A message without its own stamp is stamped by the log; where a sensor stamps
+by another clock than the log's (seconds since its start, say) its stamps are shifted by the median difference.
+
+Pictures and videos inside MCAP are not read, and named among the problems; what else there is, is told in `extra`.
+
+Needs mcap, the extra of that name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from motionseek.errors import DamagedFile, MissingExtra, UnitError
+from motionseek.indexer.readers.base import Reader, file_id
+from motionseek.indexer.readers.checks import checked_imu, scales
+from motionseek.indexer.readers.stamps import cleaned
+from motionseek.types import ANY_PART, PART_OF_PLACEMENT, Float64, Imu, Recording
+
+Int64 = npt.NDArray[np.int64]
+Samples = tuple[Int64, Float64, Float64]
+"""Stamps (L,) in ns, 0 where there is none; acceleration (L, 3); turn rate (L, 3); NaN where absent."""
+
+MAGIC = b"\x89MCAP0\r\n"
+IMU = re.compile(r"sensor_msgs[./](msg[./])?Imu")
+PICTURES = re.compile(r".*[./](\w*Image|CompressedVideo|\w*Video)")
+FIELDS = ("linear_acceleration", "angular_velocity")
+OTHER_CLOCK_S = 5.0
+"""A sensor whose stamps lie this far from the log's, at the median, has a clock of its own."""
+
+MAX_CHUNK_BYTES = 1 << 30
+DOUBLES = 37
+"""Of a sensor_msgs/Imu: orientation 4, its covariance 9, angular velocity 3 and 9, linear acceleration 3 and 9."""
+
+
+@dataclass
+class _Topic:
+    """One channel: what it carries, and the messages of those that are sensors."""
+
+    name: str
+    schema: str
+    encoding: str
+    decode: Callable[[list[bytes]], Samples] | None
+    count: int = 0
+    log_ns: list[int] = field(default_factory=list)
+    messages: list[bytes] = field(default_factory=list)
+
+
+def read(path: str, *, units: Mapping[str, str] | None = None) -> Recording:
+    """A `.mcap` file → a sensor for each IMU topic. `units`: where they are not m/s² and rad/s.
+
+    Raises DamagedFile where no topic is a sensor that can be read, UnitError, MissingExtra.
+    """
+    problems: list[str] = []
+    topics = [topic for topic in _topics(path, problems) if topic.count]
+    pictures = [topic for topic in topics if PICTURES.fullmatch(topic.schema)]
+    problems += [
+        f"{t.name}: {t.count} messages of {t.schema}: pictures inside MCAP are not read; export them as a video file "
+        "and name it in a recording.json"
+        for t in pictures
+    ]
+    found, reasons = [], []
+    for topic in topics:
+        if topic.decode is not None:
+            try:
+                found.append((topic, _samples(path, topic, problems)))
+            except DamagedFile as error:
+                reasons.append(f"{topic.name}: {error.reason}")
+    unread = [t for t in topics if IMU.fullmatch(t.schema) and t.decode is None]
+    reasons += [f"{t.name}: {t.schema} encoded as {t.encoding!r} is not read; use cdr, ros1 or json" for t in unread]
+    zero_ns = min((int(ns.min()) for _, (ns, _, _) in found), default=0)
+    imus = []
+    for topic, (ns, acc, gyro) in found:
+        try:
+            t_s = (ns - zero_ns).astype(np.float64) * 1e-9
+            imus.append(_imu(path, topic.name, np.asarray(t_s), acc, gyro, scales(units or {}), problems))
+        except (DamagedFile, UnitError) as error:
+            reasons.append(f"{topic.name}: {error.reason}")
+    if not imus:
+        held = ", ".join(f"{t.name} ({t.schema or t.encoding})" for t in topics[:10])
+        raise DamagedFile(path, "; ".join([*reasons, *problems]) or f"has no IMU topic; it has {held or 'no message'}")
+    others = {t.name: f"{t.schema or t.encoding}, {t.count} messages" for t in topics if t.decode is None}
+    return Recording(
+        file_id(path),
+        path,
+        imus=tuple(imus),
+        source_format=MCAP.name,
+        problems=(*problems, *reasons),
+        extra={"log_time_zero_ns": zero_ns, "not_read": others},
+    )
+
+
+def _imu(
+    path: str, name: str, t_s: Float64, acc: Float64, gyro: Float64, scale: Mapping[str, float], problems: list[str]
+) -> Imu:
+    """Raises DamagedFile, UnitError."""
+    own: list[str] = []
+    there = (
+        cleaned(t_s, acc * scale["acc"], "accelerometer", own),
+        cleaned(t_s, gyro * scale["gyro"], "gyroscope", own),
+    )
+    problems.extend(f"{name}: {problem}" for problem in own)
+    placement = next((word for word in reversed(name.lower().split("/")) if word in PART_OF_PLACEMENT), ANY_PART)
+    return checked_imu(path, *there, placement=placement, name=name)
+
+
+def _topics(path: str, problems: list[str]) -> list[_Topic]:
+    """All that is in the file, as far as it can be read. Raises DamagedFile, MissingExtra."""
+    try:
+        with open(path, "rb") as file:
+            topics = _read_topics(path, file, problems)
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be read: {error.strerror or error}") from error
+    return list(topics.values())
+
+
+def _read_topics(path: str, file: BinaryIO, problems: list[str]) -> dict[int, _Topic]:
+    try:
+        from mcap.records import Channel, Message, Schema
+    except ImportError as error:
+        raise MissingExtra("mcap, which reads MCAP files,", "mcap") from error
+    schemas: dict[int, str] = {}
+    topics: dict[int, _Topic] = {}
+    for record in _records(path, file, problems):
+        if isinstance(record, Schema):
+            schemas[record.id] = record.name
+        elif isinstance(record, Channel):
+            schema, encoding = schemas.get(record.schema_id, ""), record.message_encoding
+            topics.setdefault(record.id, _Topic(record.topic, schema, encoding, _decoder(schema, encoding)))
+        elif isinstance(record, Message) and (topic := topics.get(record.channel_id)):
+            topic.count += 1
+            if topic.decode is not None:
+                topic.log_ns.append(record.log_time)
+                topic.messages.append(record.data)
+                if topic.count == 1 and topic.encoding == "json" and not _tells(record.data):
+                    topic.decode = None
+    return topics
+
+
+def _records(path: str, file: BinaryIO, problems: list[str]) -> Iterator[Any]:
+    """Every record, from the front: a file that was cut off has no summary to look anything up in. A damaged chunk is
+    left out. Raises DamagedFile."""
+    from mcap.exceptions import InvalidMagic, McapError, UnsupportedCompressionError
+    from mcap.records import Chunk
+    from mcap.stream_reader import StreamReader, breakup_chunk
+    from zstandard import ZstdError
+
+    lost = 0
+    try:
+        for record in StreamReader(file, emit_chunks=True, record_size_limit=Path(path).stat().st_size).records:
+            if not isinstance(record, Chunk):
+                yield record
+                continue
+            try:
+                if record.uncompressed_size > MAX_CHUNK_BYTES:
+                    raise ValueError("a chunk of more than a gigabyte")
+                inside = breakup_chunk(record, validate_crc=True)
+            except UnsupportedCompressionError as error:
+                raise DamagedFile(path, f"is compressed in a way that is not known: {error}") from error
+            except (McapError, ZstdError, RuntimeError, ValueError, struct.error, MemoryError):
+                lost += 1
+                continue
+            yield from inside
+    except InvalidMagic as error:
+        at = file.tell()
+        if at <= len(MAGIC):
+            raise DamagedFile(path, "is not an MCAP file" if at else "is empty") from error
+        problems.append("the file does not end as an MCAP file does")
+    except (McapError, struct.error, ValueError, MemoryError) as error:
+        if file.tell() <= len(MAGIC):
+            raise DamagedFile(path, "is empty" if not Path(path).stat().st_size else "is not an MCAP file") from error
+        problems.append("the file is cut off or damaged: what comes before that was read")
+    if lost:
+        problems.append(f"{lost} damaged chunks were left out")
+
+
+def _decoder(schema: str, encoding: str) -> Callable[[list[bytes]], Samples] | None:
+    """What turns the messages of a channel into samples, None where it is no sensor."""
+    if encoding == "json" and not PICTURES.fullmatch(schema):
+        return _json
+    if IMU.fullmatch(schema) and encoding in ("cdr", "ros1"):
+        return partial(_binary, header=_cdr_header if encoding == "cdr" else _ros1_header)
+    return None
+
+
+def _samples(path: str, topic: _Topic, problems: list[str]) -> Samples:
+    """Raises DamagedFile."""
+    if topic.decode is None:
+        raise DamagedFile(path, "is no sensor")
+    try:
+        stamp_ns, acc, gyro = topic.decode(topic.messages)
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error, IndexError, OverflowError) as error:
+        raise DamagedFile(path, f"its messages are not as {topic.schema or 'they'} must be: {error}") from error
+    log_ns = np.array(topic.log_ns, np.int64)
+    stamped = stamp_ns > 0
+    if stamped.any():
+        ahead_ns = int(np.median(stamp_ns[stamped] - log_ns[stamped]))
+        if abs(ahead_ns) > OTHER_CLOCK_S * 1e9:
+            problems.append(f"{topic.name}: its stamps were shifted by {-ahead_ns * 1e-9:.3f} s onto the log's clock")
+            stamp_ns = stamp_ns - ahead_ns
+    return np.where(stamped, stamp_ns, log_ns), acc, gyro
+
+
+def _binary(messages: list[bytes], *, header: Callable[[bytes], tuple[str, int, int]]) -> Samples:
+    """sensor_msgs/Imu, all messages of one shape at once. header: byte order, where the stamp is, where the doubles."""
+    shapes: dict[tuple[str, int, int, int], list[int]] = {}
+    for i, message in enumerate(messages):
+        shapes.setdefault((*header(message), len(message)), []).append(i)
+    stamp_ns = np.zeros(len(messages), np.int64)
+    held = np.full((len(messages), DOUBLES), np.nan)
+    for (order, stamp_at, at, size), which in shapes.items():
+        if size < at + DOUBLES * 8:
+            raise ValueError(f"{len(which)} messages of {size} bytes")
+        table = np.frombuffer(b"".join(messages[i] for i in which), np.uint8).reshape(len(which), size)
+        stamp = np.ascontiguousarray(table[:, stamp_at : stamp_at + 8]).view(order + "u4").astype(np.int64)
+        stamp_ns[which] = stamp[:, 0] * 1_000_000_000 + stamp[:, 1]
+        held[which] = np.ascontiguousarray(table[:, at : at + DOUBLES * 8]).view(order + "f8")
+    gyro, acc = held[:, 13:16].copy(), held[:, 25:28].copy()
+    gyro[held[:, 16] == -1] = np.nan  # the first covariance is -1 where the quantity is not measured
+    acc[held[:, 28] == -1] = np.nan
+    return stamp_ns, acc, gyro
+
+
+def _cdr_header(message: bytes) -> tuple[str, int, int]:
+    """After four bytes that say the byte order: stamp (int32 s, uint32 ns), frame_id, then doubles, aligned."""
+    order = "<" if message[1] & 1 else ">"
+    widest = 8 if message[1] < 6 else 4  # XCDR2 aligns doubles to four bytes
+    (length,) = struct.unpack_from(order + "I", message, 12)
+    end = 12 + length  # counted from after the four bytes, as the alignment is
+    return order, 4, 4 + end + -end % widest
+
+
+def _ros1_header(message: bytes) -> tuple[str, int, int]:
+    """seq, stamp (uint32 s, uint32 ns), frame_id, then doubles, unaligned."""
+    (length,) = struct.unpack_from("<I", message, 12)
+    return "<", 4, 16 + length
+
+
+def _tells(message: bytes) -> bool:
+    """Whether a JSON message is one of a sensor."""
+    try:
+        held = json.loads(message)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(held, dict) and FIELDS[0] in held
+
+
+def _json(messages: list[bytes]) -> Samples:
+    rows = [json.loads(message) for message in messages]
+    acc, gyro = (np.array([_vector(row.get(name)) for row in rows], np.float64).reshape(-1, 3) for name in FIELDS)
+    return np.array([_stamp_ns(row) for row in rows], np.int64), acc, gyro
+
+
+def _vector(value: Any) -> list[float]:
+    if value is None:
+        return [np.nan] * 3
+    listed = [value[axis] for axis in "xyz"] if isinstance(value, dict) else list(value)
+    if len(listed) != 3:
+        raise ValueError(f"a vector of {len(listed)} numbers")
+    return [np.nan if v is None else float(v) for v in listed]
+
+
+def _stamp_ns(row: Mapping[str, Any]) -> int:
+    stamp = (row.get("header") or {}).get("stamp") or row.get("timestamp") or {}
+    if not isinstance(stamp, dict):
+        return 0
+    seconds, rest = (
+        next((int(stamp[n]) for n in names if n in stamp), 0)
+        for names in (("sec", "secs"), ("nanosec", "nsec", "nsecs"))
+    )
+    return seconds * 1_000_000_000 + rest
+
+
+def _is_mcap(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    if path.suffix.lower() == ".mcap":
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+MCAP = Reader("mcap", _is_mcap, read, file_id, takes_units=True)
