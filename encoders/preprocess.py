@@ -126,8 +126,8 @@ def imu_grid(imus: Sequence[Imu], rate_hz: float, span: Span | None = None) -> G
     return Grid(float(times[0]), rate_hz, x, mask)
 
 
-def _resampled_pose(track: PoseTrack, rate_hz: float, span: Span | None) -> tuple[Float64, Float32, Bool]:
-    """Grid times (L,), joints (L, 17, 2) in pixels and whether they were seen (L, 17)."""
+def keypoint_grid(track: PoseTrack, rate_hz: float, span: Span | None = None) -> tuple[Float64, Float32, Bool]:
+    """One person's joints on a regular clock: times (L,), pixels (L, 17, 2), zero where unseen, and seen (L, 17)."""
     span = span or Span(track.start_s, track.end_s + 1e-6)
     times = _grid_times(span.start_s, span.end_s, rate_hz)
     xy = np.zeros((len(times), 17, 2), np.float32)
@@ -144,7 +144,7 @@ def _resampled_pose(track: PoseTrack, rate_hz: float, span: Span | None) -> tupl
 
 def pose_grid(track: PoseTrack, rate_hz: float, span: Span | None = None) -> Grid:
     """One person's pose → Grid with P = 6 (PARTS) and C = 12 (see `normalise_pose`)."""
-    times, xy, seen = _resampled_pose(track, rate_hz, span)
+    times, xy, seen = keypoint_grid(track, rate_hz, span)
     x, mask = normalise_pose(xy[None], seen[None], rate_hz)
     return Grid(float(times[0]), rate_hz, x[0], mask[0])
 
@@ -155,13 +155,19 @@ def picture_grid(track: PoseTrack, rate_hz: float, span: Span | None = None) -> 
     x is divided by the picture's width and y by its height, and nothing else is done: no centring, no scaling to the
     body, no velocity. A part is masked where one of its joints is unseen.
     """
-    times, xy, seen = _resampled_pose(track, rate_hz, span)
-    hips = np.concatenate([xy, xy[:, _HIPS].mean(1, keepdims=True)], axis=1) / np.asarray(track.image_size, np.float32)
-    joints = hips[:, _JOINTS_OF_PART]  # (L, P, 3, 2)
-    joints_seen = np.concatenate([seen, seen[:, _HIPS].all(1, keepdims=True)], axis=1)
-    there = np.asarray(joints_seen[:, _JOINTS_OF_PART].all(2).T)
-    x = joints.transpose(1, 3, 2, 0).reshape(len(PARTS), 6, -1)
-    return Grid(float(times[0]), rate_hz, np.where(there[:, None], x, 0).astype(np.float32), there)
+    times, xy, seen = keypoint_grid(track, rate_hz, span)
+    x, mask = normalise_picture(xy[None], seen[None], np.array([track.image_size], np.float32))
+    return Grid(float(times[0]), rate_hz, x[0], mask[0])
+
+
+def normalise_picture(xy_px: Float32, seen: Bool, size_px: Float32) -> tuple[Float32, Bool]:
+    """Keypoints (B, L, 17, 2), seen (B, L, 17), pictures' sizes (B, 2) → x (B, 6, 6, L), mask (B, 6, L); see
+    `picture_grid`."""
+    joints = np.concatenate([xy_px, xy_px[:, :, _HIPS].mean(2, keepdims=True)], axis=2) / size_px[:, None, None]
+    joints_seen = np.concatenate([seen, seen[:, :, _HIPS].all(2, keepdims=True)], axis=2)
+    mask = np.ascontiguousarray(joints_seen[:, :, _JOINTS_OF_PART].all(3).transpose(0, 2, 1))
+    x = joints[:, :, _JOINTS_OF_PART].transpose(0, 2, 4, 3, 1).reshape(len(xy_px), len(PARTS), 6, -1)
+    return np.where(mask[:, :, None], x, 0).astype(np.float32), mask
 
 
 def signal_grid(encoder: Encoder | StreamEncoder, signals: Sequence[Imu] | PoseTrack, span: Span | None = None) -> Grid:
