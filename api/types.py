@@ -7,7 +7,7 @@ their own stream, as float64. Shapes use B batch, N windows, P parts, T tokens, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -182,6 +182,7 @@ class PoseTrack:
 
     t_s: (N,) float64, seconds on the video's clock.     xy_px: (N, 17, 2) float32, COCO-17 order, NaN where unseen.
     confidence: (N, 17) float32, 0 to 1.                 image_size: (width, height) in pixels.
+    estimator: what found it in the pixels, "" where it was read from a file.
     """
 
     t_s: Float64
@@ -189,6 +190,7 @@ class PoseTrack:
     confidence: Float32
     image_size: tuple[int, int]
     person: str = "0"
+    estimator: str = ""
 
     def __post_init__(self) -> None:
         t_s = _clock(self.t_s, "t_s")
@@ -214,7 +216,7 @@ class PoseTrack:
                 f"{span.start_s:g}-{span.end_s:g} s lies outside the pose track of person {self.person}, "
                 f"which spans {self.start_s:.2f}-{self.end_s:.2f} s"
             )
-        return PoseTrack(self.t_s[keep], self.xy_px[keep], self.confidence[keep], self.image_size, self.person)
+        return replace(self, t_s=self.t_s[keep], xy_px=self.xy_px[keep], confidence=self.confidence[keep])
 
     def __repr__(self) -> str:
         return f"PoseTrack(person {self.person}, {self.end_s - self.start_s:.2f} s, {len(self.t_s)} frames)"
