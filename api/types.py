@@ -345,6 +345,8 @@ class Moment:
     """Score per level that was looked at: "global", "local", "token"."""
     through: Modality
     """The modality whose vectors matched; the hit itself may be another one of the same recording."""
+    path: tuple[str, ...] = ()
+    """From what was asked with to what was found: ("text", "imu", "video")."""
     person: str = ""
     offset_s: float | None = None
     """Where the query was aligned: what to add to the query's time to get the moment's time."""
@@ -375,6 +377,7 @@ class Moment:
             "caption": self.caption,
             "labels": list(self.labels),
             "through": self.through,
+            "path": list(self.path),
             "person": self.person,
         }
 
@@ -384,6 +387,7 @@ class Alignment:
     """How a sensor's clock lies against that of a video or a pose track.
 
     offset_s: what to add to the IMU's time to get the media's time; None where the alignment was refused.
+    drift_ppm: by how many millionths it grows with the IMU's time; None where the recording does not tell.
     confidence: score at the peak minus the best score elsewhere, 0 to 1.   aliases_s: other offsets nearly as good.
     """
 
@@ -396,6 +400,12 @@ class Alignment:
     """Score at the chosen offset, per part."""
     reason: str = ""
     """Why the alignment was refused, where it was."""
+    drift_error_ppm: float | None = None
+    """Standard deviation of drift_ppm."""
+    person: str = ""
+    """Whose pose it is aligned with, of several people the one that fits best."""
+    part_offsets_s: Mapping[str, float] = field(default_factory=dict)
+    """Offset that each sensor gives by itself next to the chosen one: one that differs has a clock of its own."""
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.confidence) or (self.offset_s is not None and not np.isfinite(self.offset_s)):
@@ -411,9 +421,12 @@ class Alignment:
         return {
             "offset_s": None if self.offset_s is None else round(self.offset_s, 4),
             "drift_ppm": None if self.drift_ppm is None else round(self.drift_ppm, 1),
+            "drift_error_ppm": None if self.drift_error_ppm is None else round(self.drift_error_ppm, 1),
             "confidence": round(self.confidence, 4),
             "aliases_s": [round(a, 3) for a in self.aliases_s],
             "method": self.method,
             "parts": {part: round(score, 4) for part, score in self.parts.items()},
+            "part_offsets_s": {part: round(offset_s, 4) for part, offset_s in self.part_offsets_s.items()},
+            "person": self.person,
             "reason": self.reason,
         }

@@ -30,7 +30,8 @@ from motionseek.search.correlate import cosine, lags, pearson
 from motionseek.search.encode import tokens_of
 from motionseek.search.limbs import RATE_HZ, Trace, limb_trace, parts_seen, sensor_trace
 from motionseek.search.query import TABLE_SUFFIXES, poses_of, sensors_of, split_span, worn_at
-from motionseek.search.sync import CHANCE_S, MIN_OVERLAP_S, MIN_SPEED_RPS, SPACE
+from motionseek.search.sync import MIN_OVERLAP_S, SPACE
+from motionseek.search.traces import CHANCE_S, MIN_SPEED_RPS
 from motionseek.types import ANY_PART, PARTS, Bool, Float32, Float64, Imu, PoseTrack
 
 if TYPE_CHECKING:

@@ -62,7 +62,10 @@ def verb(
         if found.aliases_s:
             click.echo("candidates: " + ", ".join(f"{a:+.3f} s" for a in found.aliases_s))
     else:
-        drift = "" if found.drift_ppm is None else f", drift {found.drift_ppm:+.1f} ppm"
-        click.echo(f"offset {found.offset_s:+.4f} s{drift}, confidence {found.confidence:.2f} ({found.method})")
-        table("", ("sensor", "score"), [(part, f"{score:.3f}") for part, score in found.parts.items()])
+        drift = "" if found.drift_ppm is None else f", drift {found.drift_ppm:+.1f} ± {found.drift_error_ppm:.1f} ppm"
+        whose = f", person {found.person}" if found.person else ""
+        click.echo(f"offset {found.offset_s:+.4f} s{drift}, confidence {found.confidence:.2f} ({found.method}{whose})")
+        own = found.part_offsets_s
+        rows = [(part, f"{r:.3f}", f"{own[part]:+.4f}" if part in own else "") for part, r in found.parts.items()]
+        table("", ("sensor", "score", "by itself"), rows)
     sys.exit(0 if found.accepted else 1)
