@@ -23,7 +23,7 @@ from motionseek.encoders.motion import ActionConfig, ActionEncoder, MotionConfig
 from motionseek.encoders.preprocess import PREPROCESSING
 from motionseek.encoders.text import TextConfig, TextTower
 from motionseek.encoders.towers import ActionTower, MobindTower, MotionTower, SensorTower, WordTower
-from motionseek.errors import ModelError, UsageError
+from motionseek.errors import ModelError, MotionseekError, UsageError
 from motionseek.types import Bool, Modality
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -213,6 +213,47 @@ def _build(
     net = build_network(entry, shared, weight_file, held)
     tower = _KINDS[entry["kind"]][2]
     return cast(Encoder, tower(net, entry["modality"], entry["space"], fingerprint, device))
+
+
+def verify_model(name_or_folder: str | Path) -> list[str]:
+    """What is wrong with a model: its card, weights that do not fit it or are not finite, encoders that do not encode.
+
+    Nothing wrong is an empty list.
+    """
+    try:
+        model = load_model(name_or_folder, device="cpu")
+    except ModelError as error:
+        return [str(error)]
+    problems = []
+    rng = np.random.default_rng(0)
+    for space, modality in model.encoders:
+        try:
+            encoder = model.encoders[space, cast(Modality, modality)]
+            encoded = encoder.encode(_example(encoder, modality, rng))
+        except MotionseekError as error:
+            problems.append(str(error))
+            continue
+        found = {n: getattr(encoded, n) for n in ("global_", "local", "token")}
+        for level, x in found.items():
+            if x is not None and not np.isfinite(x).all():
+                problems.append(f"{name_or_folder}: {modality} in {space} gives {level} vectors that are not finite")
+    for entry in model.card.get("encoders", []):
+        net = getattr(model.encoders[entry["space"], entry["modality"]], "net", None)
+        for name, weight in net.state_dict().items() if net else ():
+            if weight.is_floating_point() and not weight.isfinite().all():
+                problems.append(f"{name_or_folder}: {entry['space']}.{entry['modality']}.{name} is not finite")
+    return list(dict.fromkeys(problems))
+
+
+def _example(encoder: Encoder, modality: str, rng: np.random.Generator) -> Any:
+    if modality == "text":
+        return ["a person jumps", "walking"]
+    length = round(encoder.window_s * encoder.rate_hz)
+    if modality == "video":
+        size = getattr(encoder, "frame_size", None) or 224
+        return rng.integers(0, 256, (1, 2, size, size, 3), np.uint8)
+    parts, channels = (7, 6) if modality == "imu" else (6, 6 if getattr(encoder, "pose_form", "") == "picture" else 12)
+    return rng.normal(size=(2, parts, channels, length)).astype(np.float32)
 
 
 def _borrowed(lender: Model, key: tuple[str, str], fingerprint: str) -> Encoder:
