@@ -352,7 +352,8 @@ def _judged(blocks: Blocks, turning: Turning, curve: _Curve) -> Alignment:
         return Alignment(None, None, confidence, (offset_s, *aliases_s)[:5], METHOD, parts, reason)
     if track.slope_error > MAX_DRIFT_ERROR:
         return Alignment(offset_s, None, confidence, aliases_s, METHOD, parts)
-    return Alignment(track.middle_offset_s, 1e6 * track.slope, confidence, aliases_s, METHOD, parts)
+    drift_ppm, error_ppm = 1e6 * track.slope, 1e6 * track.slope_error
+    return Alignment(track.middle_offset_s, drift_ppm, confidence, aliases_s, METHOD, parts, drift_error_ppm=error_ppm)
 
 
 @dataclass(frozen=True)
