@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from motionseek.indexer.store import Store
 from motionseek.types import Recording, Status
+
+if TYPE_CHECKING:
+    from motionseek.indexer.store import Store
 
 Row = dict[str, Any]
 
@@ -111,12 +113,22 @@ def failed_row(recording_id: str, uris: Sequence[str], reason: str, source_forma
 
 
 def _streams(recording: Recording) -> list[Row]:
-    def stream(modality: str, start_s: float, end_s: float, rate_hz: float, **more: str) -> Row:
-        blank = {"placement": "", "part": "", "person": "", "name": "", "path": ""}
+    def stream(modality: str, start_s: float, end_s: float, rate_hz: float, **more: str | float) -> Row:
+        blank = {"placement": "", "part": "", "person": "", "name": "", "path": "", "gyro_rate_hz": 0.0}
         return {"modality": modality, **blank, **more, "rate_hz": rate_hz, "start_s": start_s, "end_s": end_s}
 
     rows = [
-        stream("imu", i.start_s, i.end_s, i.rate_hz, placement=i.placement, part=i.part, person=i.person, name=i.name)
+        stream(
+            "imu",
+            i.start_s,
+            i.end_s,
+            i.rate_hz,
+            placement=i.placement,
+            part=i.part,
+            person=i.person,
+            name=i.name,
+            gyro_rate_hz=float(1 / np.median(np.diff(i.gyro_t_s))) if len(i.gyro_t_s) > 1 else 0.0,
+        )
         for i in recording.imus
     ]
     if video := recording.video:

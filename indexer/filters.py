@@ -9,6 +9,7 @@ from typing import get_args
 import numpy as np
 
 from motionseek.errors import QueryError
+from motionseek.indexer.quality import FLAGS
 from motionseek.types import ANY_PART, MODALITIES, PARTS, Status
 
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -33,6 +34,7 @@ class Filter:
     """Which windows count. Fields join with AND, several values of one field with OR; None does not restrict.
 
     start_s, end_s: windows that overlap this stretch, on their stream's clock.  min_quality: 0 to 1.
+    without: windows that have none of these of `quality.FLAGS`.
     status: of the recording, "ok" or "partial" (failed recordings have no windows).
     """
 
@@ -45,9 +47,10 @@ class Filter:
     status: Names = None
     start_s: float | None = None
     end_s: float | None = None
+    without: Names = None
 
     def __post_init__(self) -> None:
-        for name in ("modality", "recording_id", "person", "part", "label", "status"):
+        for name in ("modality", "recording_id", "person", "part", "label", "status", "without"):
             value = getattr(self, name)
             if value is None:
                 continue
@@ -62,7 +65,8 @@ class Filter:
             if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value):
                 raise QueryError(f"{name} takes a finite number, not {value!r}")
             object.__setattr__(self, name, float(value))
-        for name, known in (("modality", MODALITIES), ("part", (*PARTS, ANY_PART)), ("status", STATUSES)):
+        vocabularies = {"modality": MODALITIES, "part": (*PARTS, ANY_PART), "status": STATUSES, "without": FLAGS}
+        for name, known in vocabularies.items():
             for value in getattr(self, name) or ():
                 if value not in known:
                     raise QueryError(f"{name} {value!r} is not known; use one of: {', '.join(known)}")
@@ -73,6 +77,8 @@ class Filter:
         clauses += [_any_of(c, v) for c, v in (("parts", self.part), ("labels", self.label)) if v is not None]
         if self.min_quality is not None:
             clauses.append(f"quality >= {self.min_quality!r}")
+        if self.without:
+            clauses.append(f"NOT {_any_of('flags', self.without)}")
         if self.start_s is not None:
             clauses.append(f"end_s > {self.start_s!r}")
         if self.end_s is not None:

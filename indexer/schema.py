@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from motionseek.types import ANY_PART, PARTS, Level, Modality
 
-FORMAT = 1
+FORMAT = 2
 FORMAT_KEY = b"motionseek.format"
 KEY_MARK = {b"lance-schema:unenforced-primary-key": b"true"}
 TOKENS_PER_CHUNK = 256
@@ -28,11 +28,15 @@ STREAM = pa.struct(
         ("name", pa.string()),
         ("path", pa.string()),
         ("rate_hz", pa.float64()),
+        ("gyro_rate_hz", pa.float64()),
         ("start_s", pa.float64()),
         ("end_s", pa.float64()),
     ]
 )
-"""One stream of a recording; `path` is the file of a video, else ""."""
+"""One stream of a recording, at its true median rate; `gyro_rate_hz`: a sensor's gyroscope, 0 without one; `path` is
+the file of a video, else ""."""
+CHECKS = pa.struct([(name, pa.float64()) for name in ("coverage", "clipped", "stuck", "acc_g")])
+"""What a window's samples say about themselves, see `quality.Checks`; null where a check does not apply."""
 NARRATION = pa.struct([("start_s", pa.float64()), ("end_s", pa.float64()), ("text", pa.string())])
 
 
@@ -73,8 +77,11 @@ WINDOWS = _table(
         ("caption", pa.string()),
         ("labels", _STRINGS),
         ("quality", pa.float64()),
+        ("flags", _STRINGS),
+        ("checks", CHECKS),
     ],
 )
+"""`quality`: share of the window that is there and good, 0 to 1. `flags`: of `quality.FLAGS`."""
 
 MODELS = _table(
     "space",

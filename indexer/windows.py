@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from motionseek.errors import DamagedFile, UsageError
+from motionseek.indexer import quality
 from motionseek.indexer.schema import WINDOWS, row_id, slots
 from motionseek.types import Bool, Float64, Imu, Modality, Narration, PoseTrack, Recording, Span, VideoRef
 
@@ -32,6 +33,7 @@ class Windows:
     """The windows of one stream: row i spans start_s[i] to end_s[i] and starts tick[i] ticks after the stream.
 
     coverage: (N, P) float64, the share of each window that has samples of each slot of the modality.
+    checks: what else the samples say about themselves.
     """
 
     recording_id: str
@@ -42,6 +44,7 @@ class Windows:
     end_s: Float64
     coverage: Float64
     captions: tuple[str, ...]
+    checks: quality.Checks
 
     def __len__(self) -> int:
         return len(self.tick)
@@ -52,10 +55,15 @@ class Windows:
         return self.coverage >= MIN_COVERAGE
 
     @property
-    def quality(self) -> Float64:
+    def covered(self) -> Float64:
         """(N,) mean coverage of the parts that the stream has anywhere."""
         has = self.coverage.any(axis=0)
         return self.coverage[:, has].mean(axis=1) if has.any() else np.zeros(len(self))
+
+    @property
+    def quality(self) -> Float64:
+        """(N,) share of each window that is there, and neither clipped nor stuck."""
+        return self.covered * self.checks.good
 
     @property
     def ids(self) -> list[str]:
@@ -68,7 +76,8 @@ class Windows:
     def take(self, keep: Bool) -> Windows:
         captions = tuple(c for c, k in zip(self.captions, keep, strict=True) if k)
         who = (self.recording_id, self.modality, self.person)
-        return Windows(*who, self.tick[keep], self.start_s[keep], self.end_s[keep], self.coverage[keep], captions)
+        times = self.tick[keep], self.start_s[keep], self.end_s[keep]
+        return Windows(*who, *times, self.coverage[keep], captions, self.checks.take(keep))
 
     def to_rows(self, labels: Sequence[str]) -> pa.Table:
         """Rows of the table WINDOWS."""
@@ -86,8 +95,20 @@ class Windows:
             "caption": list(self.captions),
             "labels": [list(labels)] * n,
             "quality": np.round(self.quality, 4),
+            "flags": self.checks.flags(self.covered) if body else [[]] * n,
+            "checks": self._checks(),
         }
         return pa.table(columns, schema=WINDOWS)
+
+    def _checks(self) -> pa.StructArray:
+        """The column `checks`, null where a check does not apply."""
+        held = {
+            "coverage": self.covered,
+            **{name: getattr(self.checks, name) for name in ("clipped", "stuck", "acc_g")},
+        }
+        kind = WINDOWS.field("checks").type
+        arrays = [pa.array(np.round(held[f.name], 4), pa.float64(), from_pandas=True) for f in kind]
+        return pa.StructArray.from_arrays(arrays, fields=list(kind))
 
 
 def grid(duration_s: float, *, window_s: float = 5.0, stride_s: float = 1.0) -> Int64:
@@ -172,7 +193,9 @@ def of_imus(recording: Recording, person: str, imus: Sequence[Imu], *, window_s:
         if len(imu.gyro_t_s):
             there = np.minimum(there, coverage(imu.gyro_t_s[np.isfinite(imu.gyro_rps).all(axis=1)], start_s, end_s))
         share[:, names.index(imu.part)] = there
-    return _seen(recording, "imu", person, tick, start_s, end_s, share)
+    worn: Bool = share[:, [names.index(imu.part) for imu in imus]] >= MIN_COVERAGE
+    checks = quality.of_sensors(imus, worn, start_s, end_s)
+    return _seen(recording, "imu", person, tick, start_s, end_s, share, checks)
 
 
 def of_pose(recording: Recording, track: PoseTrack, *, window_s: float, stride_s: float) -> Windows:
@@ -199,7 +222,10 @@ def of_text(recording: Recording) -> Windows:
     told = sorted({(n.start_s, n.end_s, n.text) for n in recording.narrations})
     start_s, end_s = (np.array([t[i] for t in told], np.float64) for i in (0, 1))
     share, tick = np.ones((len(told), 1)), np.zeros(len(told), np.int64)
-    return Windows(recording.recording_id, "text", "", tick, start_s, end_s, share, tuple(t[2] for t in told))
+    texts = tuple(t[2] for t in told)
+    return Windows(
+        recording.recording_id, "text", "", tick, start_s, end_s, share, texts, quality.Checks.none(len(told))
+    )
 
 
 def _span(recording: Recording, start_s: float, end_s: float) -> Span:
@@ -230,8 +256,10 @@ def _seen(
     start_s: Float64,
     end_s: Float64,
     share: Float64,
+    checks: quality.Checks | None = None,
 ) -> Windows:
     told = captions(recording.narrations, start_s, end_s)
-    all_ = Windows(recording.recording_id, modality, person, tick, start_s, end_s, share, told)
+    checks = checks or quality.Checks.none(len(tick))
+    all_ = Windows(recording.recording_id, modality, person, tick, start_s, end_s, share, told, checks)
     seen: Bool = np.any(all_.there, axis=1)
     return all_.take(seen)

@@ -9,7 +9,7 @@ SIZE = {"window_s": 5.0, "stride_s": 1.0}
 
 
 def sensor(t_s, placement="left_wrist", **more):
-    x = np.zeros((len(t_s), 3)) + 1
+    x = np.random.default_rng(0).normal(size=(len(t_s), 3)) + [0, 0, 9.8]
     return Imu(t_s, x, t_s, x, placement, **more)
 
 
@@ -88,10 +88,11 @@ def test_parts_are_those_with_samples_in_that_window():
 
 
 def test_missing_samples_and_unseen_joints_lower_the_quality():
-    x = np.ones((1000, 3))
+    x = np.random.default_rng(0).normal(size=(1000, 3)) + [0, 0, 9.8]
+    gyro = x.copy()
     x[:500] = np.nan
     t_s = np.arange(1000) / 100
-    recording = held(Imu(t_s, x, t_s, np.ones((1000, 3)), ANY_PART))
+    recording = held(Imu(t_s, x, t_s, gyro, ANY_PART))
     found = windows.of_imus(recording, "", recording.imus, **SIZE)
     assert found.start_s[0] == pytest.approx(1.0)
     assert found.quality[-1] == pytest.approx(1.0, abs=0.01)
