@@ -268,7 +268,8 @@ def _window_columns(
         start_s = row["start_s"]
         if modality == "text":
             start_s = (row["start_s"] + row["end_s"] - window_s) / 2
-        for body in there or [None]:
+        owners: list[dict[str, Any] | None] = [*there] or [None]
+        for body in owners:
             name = "" if body is None else body["body"]
             several = len(there) > 1
             columns["window_id"].append(row_id(row["window_id"], name) if several else row["window_id"])

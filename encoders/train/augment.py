@@ -129,7 +129,7 @@ def mountings(n: int, rng: np.random.Generator, augment: Augment, anywhere: Bool
         free |= anywhere
     if free.any():
         turn[free] = Rotation.random(int(free.sum()), rng=rng).as_matrix()
-    return turn.astype(np.float32)
+    return np.asarray(turn, np.float32)
 
 
 def vary_imu(x: Float32, rng: np.random.Generator, augment: Augment, *, anywhere: Bool | None = None) -> Float32:
@@ -143,7 +143,7 @@ def vary_imu(x: Float32, rng: np.random.Generator, augment: Augment, *, anywhere
         middle = signal.mean(axis=3, keepdims=True) * np.array([1, 0], np.float32)[:, None, None]
         signal = middle + (signal - middle) * gentle.astype(np.float32)[:, :, None, None]
     if augment.gravity_drop:
-        without = (rng.random(n) < augment.gravity_drop).astype(np.float32)[:, None, None]
+        without = np.asarray(rng.random(n) < augment.gravity_drop, np.float32)[:, None, None]
         signal = signal.copy()
         signal[:, 0] -= without * signal[:, 0].mean(axis=2, keepdims=True)
     if augment.scale:
@@ -156,7 +156,7 @@ def vary_imu(x: Float32, rng: np.random.Generator, augment: Augment, *, anywhere
         sigma = rng.random((n, 1, 1, 1), dtype=np.float32) * most
         signal = signal + sigma * rng.standard_normal(signal.shape, np.float32)
     if augment.gyro_drop:
-        kept = (rng.random(n) >= augment.gyro_drop).astype(np.float32)
+        kept = np.asarray(rng.random(n) >= augment.gyro_drop, np.float32)
         signal = signal * np.stack([np.ones_like(kept), kept], axis=1)[:, :, None, None]
     return np.asarray(signal.reshape(n, 6, length), np.float32)
 

@@ -26,19 +26,19 @@ TextSource = Literal["caption", "label", "either"]
 class WindowSettings:
     """What a batch holds. placements: the slots of IMU_SLOTS that are read, () for all.
 
-    pose: "person" gives 12 channels around the trunk with velocities, "picture" MoBind's published 6.
+    pose_form: "person" gives 12 channels around the trunk with velocities, "picture" MoBind's published 6.
     text: what a window's sentence is: its caption, its first label, or the caption where there is one.
     """
 
     placements: tuple[str, ...] = ()
-    pose: PoseForm = "person"
+    pose_form: PoseForm = "person"
     text: TextSource = "either"
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.placements) - set(IMU_SLOTS))
         if unknown:
             raise UsageError(f"placement {unknown[0]!r} is not known; use some of: {', '.join(IMU_SLOTS)}")
-        for name, known in (("pose", ("person", "picture")), ("text", ("caption", "label", "either"))):
+        for name, known in (("pose_form", ("person", "picture")), ("text", ("caption", "label", "either"))):
             if getattr(self, name) not in known:
                 raise UsageError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
 
@@ -78,7 +78,7 @@ class WindowData:
         place = {name: i for i, name in enumerate(self.labels)}
         self._label = np.array([place.get(name, -1) for name in known.tolist()], np.int64)
         self._slots = np.array([not self.settings.placements or s in self.settings.placements for s in IMU_SLOTS])
-        worn = files.sensors(self.rows).any(0)
+        worn: Bool = np.any(files.sensors(self.rows), axis=0)
         absent = [p for p in self.settings.placements if not worn[IMU_SLOTS.index(p)]]
         if absent:
             has = ", ".join(s for s, w in zip(IMU_SLOTS, worn, strict=True) if w) or "none"
@@ -96,7 +96,8 @@ class WindowData:
     def batch(self, step: int, *, rank: int = 0, world: int = 1) -> TrainBatch:
         """Batch `step`, counted over all passes; each of `world` processes gets every world-th of its rows."""
         turn, at = divmod(step, self.steps)
-        mine = self._pass(turn)[at * self.size : (at + 1) * self.size][rank::world]
+        mine = self._pass(turn)[at * self.size : (at + 1) * self.size]
+        mine = mine[: len(mine) // world * world][rank::world]
         return self.cut(mine, np.random.default_rng([self.seed, step, rank]))
 
     def _pass(self, turn: int) -> Int:
@@ -172,7 +173,7 @@ class WindowData:
     ) -> tuple[Float32, Bool]:
         """(B, 6, 12 or 6, L) and (B, 6, L)."""
         augment, rate_hz = self.augment, self.files.rate_hz
-        channels = POSE_CHANNELS if self.settings.pose == "person" else 6
+        channels = POSE_CHANNELS if self.settings.pose_form == "person" else 6
         x = np.zeros((len(rows), len(PARTS), channels, self.length), np.float32)
         mask = np.zeros((len(rows), len(PARTS), self.length), np.bool_)
         window = np.flatnonzero(self.files.poses(rows))
@@ -184,7 +185,7 @@ class WindowData:
             xy, seen = vary.vary_keypoints(xy, seen, rng, augment)
             if augment.cut_s:
                 seen = seen & vary.cut_ends(np.ones(seen.shape[:2], np.bool_), rate_hz, rng, augment)[..., None]
-            if self.settings.pose == "person":
+            if self.settings.pose_form == "person":
                 x[window], mask[window] = normalise_pose(xy, seen, rate_hz)
             else:
                 size = self.files.size_px[self.files.body[rows[window]]]

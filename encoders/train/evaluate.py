@@ -32,6 +32,20 @@ def recall_at(scores: npt.NDArray[np.floating], k: int) -> float:
     return float((better <= k).mean())
 
 
+def retrieval(queries: Tensor, pool: Tensor) -> dict[str, float]:
+    """Unit vectors (N, D) each, rows belonging together → R@1, R@5 and MRR; ties count against."""
+    ranks = []
+    for at in range(0, len(queries), 1024):
+        scores = queries[at : at + 1024] @ pool.T
+        own = scores.diagonal(at)[:, None]
+        ranks.append((~(scores < own)).sum(1))
+    rank = torch.cat(ranks).double()
+    return {
+        **{f"R@{k}": float((rank <= k).double().mean()) for k in (1, 5)},
+        "MRR": float((1 / rank).mean()),
+    }
+
+
 @torch.inference_mode()
 def action_report(
     corpus: Corpus,

@@ -46,6 +46,10 @@ class TrainBatch:
     def to(self, device: torch.device) -> TrainBatch:
         return self._each(lambda x: x.to(device, non_blocking=True))
 
+    def pinned(self) -> TrainBatch:
+        """In memory from which a GPU copies while it computes."""
+        return self._each(lambda x: x.pin_memory())
+
     def rows(self, at: slice) -> TrainBatch:
         """Some of the windows; a view."""
         return replace(self._each(lambda x: x[at]), window_ids=self.window_ids[at])
