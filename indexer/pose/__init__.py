@@ -1,0 +1,5 @@
+"""People's poses from the pixels of a video."""
+
+from motionseek.indexer.pose.estimate import ESTIMATORS, estimate_pose
+
+__all__ = ["ESTIMATORS", "estimate_pose"]
