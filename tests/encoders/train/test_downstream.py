@@ -1,0 +1,106 @@
+"""Recognising activities from a trained encoder's vectors, in four ways."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from motionseek.encoders import imu2clip, mobind
+from motionseek.encoders.base import Encoder
+from motionseek.encoders.motion import ActionConfig, ActionEncoder, MotionConfig, MotionEncoder
+from motionseek.encoders.towers import ActionTower, MobindTower, MotionTower, SensorTower
+from motionseek.encoders.train.downstream import accuracy, class_vectors, macro_f1, recognise, zero_shot
+from motionseek.encoders.train.loop import FitSettings
+from motionseek.encoders.train.windows import TrainBatch
+from motionseek.errors import UsageError
+
+CPU = torch.device("cpu")
+SMALL = {"width": 16, "layers": 1, "heads": 2, "feed_forward": 16, "masked_layers": 1}
+TOWERS = {
+    "action": lambda: ActionTower(ActionEncoder(ActionConfig("imu", width=16, output_dim=8)), "imu", "clip", "", CPU),
+    "motion": lambda: MotionTower(MotionEncoder(MotionConfig("imu", width=16)), "imu", "motion", "", CPU),
+    "imu2clip": lambda: SensorTower(imu2clip.Stack(imu2clip.StackConfig(width=16)), "imu", "clip", "", CPU),
+    "mobind": lambda: MobindTower(
+        mobind.Stage2(mobind.MobindConfig(imu_channels=6, **SMALL)), "imu", "motion", "", CPU
+    ),
+}
+
+
+class Shaking:
+    """Windows of three ways of shaking: 1, 2 or 4 times a second, two sensors worn."""
+
+    steps = 8
+
+    def batch(self, step: int, *, rank: int = 0, world: int = 1, size: int = 24) -> TrainBatch:
+        rng = np.random.default_rng(step)
+        label = rng.integers(0, 3, size)
+        t_s = np.arange(250) / 50
+        phase = rng.uniform(0, 2 * np.pi, (size, 1))
+        wave = np.sin(2 * np.pi * (2.0**label)[:, None] * t_s + phase)
+        x = np.zeros((size, 7, 6, 250), np.float32)
+        x[:, :2] = (wave[:, None, None] * 4 + rng.normal(size=(size, 2, 6, 250))).astype(np.float32)
+        mask = np.zeros((size, 7, 250), np.bool_)
+        mask[:, :2] = True
+        nothing = torch.zeros(size, 6, 12, 250)
+        return TrainBatch(
+            imu=torch.from_numpy(x),
+            imu_mask=torch.from_numpy(mask),
+            pose=nothing,
+            pose_mask=nothing[:, :, 0].bool(),
+            text=None,
+            text_mask=None,
+            video=None,
+            video_mask=None,
+            label=torch.from_numpy(label),
+            window_ids=tuple(map(str, range(size))),
+        )
+
+
+def held_out(recogniser: nn.Module) -> float:
+    batch = Shaking().batch(10_000, size=90)
+    with torch.no_grad():
+        guess = recogniser.scores(batch.imu, batch.imu_mask).argmax(1)
+    return accuracy(batch.label.numpy(), guess.numpy())
+
+
+@pytest.mark.parametrize("kind", TOWERS)
+def test_a_network_learns_what_is_shaken_how(kind: str) -> None:
+    torch.manual_seed(0)
+    tower: Encoder = TOWERS[kind]()
+    before = {n: w.clone() for n, w in tower.net.state_dict().items()}
+    learned = recognise(tower, Shaking(), 3, "fine-tune", FitSettings(steps=30, lr=3e-3), say=lambda _: None)
+    assert held_out(learned) > 0.8
+    assert all(torch.equal(w, before[n]) for n, w in tower.net.state_dict().items())
+
+
+def test_a_probe_leaves_the_encoder_and_scratch_forgets_it() -> None:
+    torch.manual_seed(0)
+    settings = FitSettings(steps=30, lr=1e-2)
+    trained = recognise(TOWERS["action"](), Shaking(), 3, "fine-tune", settings, say=lambda _: None)
+    tower = ActionTower(trained.net, "imu", "clip", "", CPU)
+    probe = recognise(tower, Shaking(), 3, "probe", settings, say=lambda _: None)
+    assert all(torch.equal(w, tower.net.state_dict()[n]) for n, w in probe.net.state_dict().items())
+    assert held_out(probe) > 0.8
+    scratch = recognise(tower, Shaking(), 3, "scratch", FitSettings(steps=1, lr=1e-9), say=lambda _: None)
+    assert not torch.equal(scratch.net.state_dict()["trunk.conv2.weight"], tower.net.state_dict()["trunk.conv2.weight"])
+    with pytest.raises(UsageError, match="way"):
+        recognise(tower, Shaking(), 3, "magic", settings)  # type: ignore[arg-type]
+
+
+def test_classes_by_words_alone() -> None:
+    said = {"a run": [1.0, 0], "a jog": [0, 1.0], "a nap": [-1.0, 0]}
+    vectors = class_vectors(
+        lambda texts: np.array([said[t] for t in texts]), {"run": ("run", "jog"), "nap": ("nap",)}, ("a {}",)
+    )
+    np.testing.assert_allclose(vectors, [[0.5**0.5, 0.5**0.5], [-1, 0]], atol=1e-6)
+    window = np.array([[0.0, 1.0], [-1.0, 0.0]], np.float32)
+    assert zero_shot(window, vectors).argmax(1).tolist() == [0, 1]
+
+
+def test_scores_by_hand() -> None:
+    label, guess = np.array([0, 0, 0, 1, 2]), np.array([0, 0, 1, 1, 1])
+    assert accuracy(label, guess) == pytest.approx(0.6)
+    # class 0: 2·2/(3+2), class 1: 2·1/(1+3), class 2: 0
+    assert macro_f1(label, guess) == pytest.approx((0.8 + 0.5 + 0) / 3)
