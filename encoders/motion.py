@@ -183,19 +183,34 @@ class ActionEncoder(nn.Module):
             return x.new_zeros(len(x), self.config.output_dim)
         x, mask = x[:, parts], mask[:, parts]
         b, p, c, length = x.shape
-        part = parts.repeat(b)
-        features = self.trunk(x.reshape(b * p, c, length), part).transpose(1, 2)
-        there = token_mask(mask).reshape(b * p, -1, 1)
-        weight = there.to(x.dtype)
-        count = weight.sum(1).clamp(min=1)
-        mean = (features * weight).sum(1) / count
-        spread = (((features - mean[:, None]) ** 2 * weight).sum(1) / count + 1e-5).sqrt()
-        top = features.masked_fill(~there, -1e4).amax(1).clamp(min=-1.0)
-        hidden = self.part(torch.cat([mean, spread, top], dim=1)).reshape(b, p, -1)
-        score = self.weigh(hidden).squeeze(-1).masked_fill(~there.reshape(b, p, -1).any(2), -1e4)
+        features = self.trunk(x.reshape(b * p, c, length), parts.repeat(b)).transpose(1, 2)
+        return self.head(features.reshape(b, p, *features.shape[1:]), token_mask(mask))
+
+    def head(self, features: Tensor, seen: Tensor) -> Tensor:
+        """Features (B, P, T, width) of the trunk, seen (B, P, T) bool → (B, output_dim); an empty window is zero."""
+        weight = seen[..., None].to(features.dtype)
+        count = weight.sum(2).clamp(min=1)
+        mean = (features * weight).sum(2) / count
+        spread = (((features - mean[:, :, None]) ** 2 * weight).sum(2) / count + 1e-5).sqrt()
+        top = features.masked_fill(~seen[..., None], -1e4).amax(2).clamp(min=-1.0)
+        hidden = self.part(torch.cat([mean, spread, top], dim=2))
+        score = self.weigh(hidden).squeeze(-1).masked_fill(~seen.any(2), -1e4)
         fused = (hidden * score.softmax(1)[..., None]).sum(1)
         out: Tensor = self.out(fused)
-        return out * mask.flatten(1).any(1, keepdim=True).to(x.dtype)
+        return out * seen.flatten(1).any(1, keepdim=True).to(out.dtype)
+
+
+def part_features(trunk: PartTrunk, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Parts that are there, and no others: x (B, P, C, L), mask (B, P, L) → features (B, P, T, width), zero where a
+    part is missing, and (B, P, T) which of them were seen. Missing parts stay out of the statistics of BatchNorm."""
+    seen = token_mask(mask)
+    there = mask.any(2)
+    features = x.new_zeros(*seen.shape, trunk.config.width)
+    if there.any():
+        part = torch.arange(x.shape[1], device=x.device).expand(there.shape)
+        found = trunk(x[there], part[there]).transpose(1, 2)
+        features = features.to(found.dtype).index_put((there,), found)
+    return features, seen
 
 
 def token_mask(mask: Tensor, hop: int = TOKEN_SAMPLES) -> Tensor:

@@ -6,20 +6,22 @@ how the sensor is mounted, noise, the camera) is drawn in whole batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.transform import Rotation
+import torch
 
 from motionseek.encoders.motion import RATE_HZ
 from motionseek.encoders.preprocess import IMU_SLOTS, normalise_pose
 from motionseek.encoders.simulate.camera import coco_points
 from motionseek.encoders.simulate.motion import Motion
 from motionseek.encoders.simulate.sensors import CUTOFF_HZ, PLACEMENT_FRAMES, imu_signals
+from motionseek.encoders.train.augment import Augment, cut_ends, vary_imu, vary_keypoints
+from motionseek.encoders.train.windows import TrainBatch
 from motionseek.types import PART_OF_PLACEMENT, Bool, Float32
 
 PLACEMENTS = (
@@ -90,27 +92,21 @@ def build_corpus(jobs: Iterable[tuple[Motion, float]], *, seed: int = 0, workers
     )
 
 
-@dataclass(frozen=True)
-class Augment:
-    """What varies. mounting_deg: how far a sensor may sit turned; free_mounting: share of sensors turned any way."""
-
-    mounting_deg: float = 30.0
-    free_mounting: float = 0.3
-    acc_noise_mps2: float = 0.2
-    gyro_noise_rps: float = 0.03
-    acc_bias_mps2: float = 0.2
-    gyro_bias_rps: float = 0.03
-    scale: float = 0.05
-    gyro_drop: float = 0.05
-    damp: float = 0.0
-    """Share of windows whose movement is weakened or strengthened (0.35 to 1.15 times) about its mean: people move more
-    gently than motion capture actors, and straps and pockets give."""
-    pixel_noise: float = 0.004
-    joint_drop: float = 0.1
-    jitter: int = 1
-    """Samples by which the pose may start before or after the sensors, because clocks are never on a grid."""
-    cut: int = 25
-    """Samples by which either side may be cut at either end, so that ends tell nothing."""
+SIMULATED = Augment(
+    mounting_deg=30.0,
+    free_mounting=0.3,
+    acc_noise_mps2=0.2,
+    gyro_noise_rps=0.03,
+    acc_bias_mps2=0.2,
+    gyro_bias_rps=0.03,
+    scale=0.05,
+    gyro_drop=0.05,
+    pixel_noise=0.004,
+    joint_drop=0.1,
+    jitter_s=0.02,
+    cut_s=0.5,
+)
+"""How the starter's sensors and cameras differ from perfect ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,18 +136,20 @@ def draw_batch(
     lead = np.where(spare < 0, rng.integers(0, np.maximum(-spare, 0) + 1), 0)
     offset = at - lead  # where the window starts in its clip; negative where the clip starts later
     imu, imu_mask = _imu_batch(corpus, clips, offset, rng, augment, length, slots)
-    shift = rng.integers(-augment.jitter, augment.jitter + 1, b)
+    most = round(augment.jitter_s * RATE_HZ)
+    shift = rng.integers(-most, most + 1, b)
     pose, pose_mask = _pose_batch(corpus, clips, offset + shift, rng, augment, length)
     return Batch(imu, imu_mask, pose, pose_mask, clips)
 
 
-def _rows(corpus: Corpus, clips: Int, offset: Int, length: int, rng: np.random.Generator, cut: int) -> tuple[Int, Bool]:
+def _rows(
+    corpus: Corpus, clips: Int, offset: Int, length: int, rng: np.random.Generator, augment: Augment
+) -> tuple[Int, Bool]:
     """Rows of the corpus (B, L), clamped to the clip, and which of them are inside it and not cut."""
-    inside = offset[:, None] + np.arange(length)
-    ends = rng.integers(0, cut + 1, (2, len(clips), 1)) * (rng.random((2, len(clips), 1)) < 0.5)
-    first, last = np.maximum(0, offset[:, None]) + ends[0], np.minimum(corpus.length[clips], offset + length)[:, None]
-    there = (inside >= first) & (inside < last - ends[1])
-    return corpus.start[clips][:, None] + np.clip(inside, 0, corpus.length[clips][:, None] - 1), there
+    at = offset[:, None] + np.arange(length)
+    last = corpus.length[clips][:, None]
+    there = cut_ends((at >= 0) & (at < last), RATE_HZ, rng, augment)
+    return corpus.start[clips][:, None] + np.clip(at, 0, last - 1), there
 
 
 def _imu_batch(
@@ -164,33 +162,16 @@ def _imu_batch(
     slots: Int | None,
 ) -> tuple[Float32, Bool]:
     b = len(clips)
-    rows, there = _rows(corpus, clips, offset, length, rng, augment.cut)
+    rows, there = _rows(corpus, clips, offset, length, rng, augment)
+    filled = np.arange(len(IMU_SLOTS)) if slots is None else slots
+    placement = np.stack([rng.choice(_CHOICES[slot], b) for slot in filled], axis=1)
+    signal = corpus.imu[rows[:, None], placement[:, :, None]]  # (B, S, L, 6)
+    signal = np.ascontiguousarray(signal.reshape(-1, length, 6).transpose(0, 2, 1))
+    signal = vary_imu(signal, rng, augment, anywhere=np.tile(filled == len(IMU_SLOTS) - 1, b))
     x = np.zeros((b, len(IMU_SLOTS), 6, length), np.float32)
     mask = np.zeros((b, len(IMU_SLOTS), length), np.bool_)
-    for slot in range(len(IMU_SLOTS)) if slots is None else slots:
-        placement = rng.choice(_CHOICES[slot], b)
-        signal = corpus.imu[rows, placement[:, None]].reshape(b, length, 2, 3)
-        free = rng.random(b) < augment.free_mounting
-        if slot == len(IMU_SLOTS) - 1:
-            free[:] = True
-        axis = rng.normal(size=(b, 3))
-        axis *= (np.radians(rng.uniform(0, augment.mounting_deg, b)) / np.linalg.norm(axis, axis=1))[:, None]
-        turn = Rotation.from_rotvec(axis).as_matrix()
-        turn[free] = Rotation.random(int(free.sum()), rng=rng).as_matrix() if free.any() else turn[free]
-        signal = np.einsum("blkc,bcd->blkd", signal, turn.astype(np.float32))
-        if augment.damp:
-            gentle = np.where(rng.random((b, 1)) < augment.damp, rng.uniform(0.35, 1.15, (b, 2)), 1.0)
-            middle = signal.mean(axis=1, keepdims=True) * np.array([1, 0], np.float32)[:, None]
-            signal = middle + (signal - middle) * gentle.astype(np.float32)[:, None, :, None]
-        sigma = np.array([augment.acc_noise_mps2, augment.gyro_noise_rps], np.float32)[:, None]
-        sigma_b = rng.random((b, 1, 1, 1), dtype=np.float32) * sigma
-        bias = np.array([augment.acc_bias_mps2, augment.gyro_bias_rps], np.float32)[:, None]
-        signal = signal * (1 + augment.scale * rng.standard_normal((b, 1, 2, 1), np.float32))
-        signal += bias * rng.standard_normal((b, 1, 2, 3), np.float32)
-        signal += sigma_b * rng.standard_normal(signal.shape, np.float32)
-        signal[rng.random(b) < augment.gyro_drop, :, 1] = 0
-        x[:, slot] = signal.reshape(b, length, 6).transpose(0, 2, 1) * there[:, None]
-        mask[:, slot] = there
+    x[:, filled] = signal.reshape(b, -1, 6, length) * there[:, None, None]
+    mask[:, filled] = there[:, None]
     return x, mask
 
 
@@ -198,7 +179,7 @@ def _pose_batch(
     corpus: Corpus, clips: Int, offset: Int, rng: np.random.Generator, augment: Augment, length: int
 ) -> tuple[Float32, Bool]:
     b = len(clips)
-    rows, there = _rows(corpus, clips, offset, length, rng, augment.cut)
+    rows, there = _rows(corpus, clips, offset, length, rng, augment)
     points = corpus.points_m[rows]  # (B, L, 17, 3)
     points = points - points[:, length // 2, 11:13].mean(1)[:, None, None]
     azimuth, elevation = rng.uniform(0, 2 * np.pi, b), np.radians(rng.uniform(-5, 25, b))
@@ -212,11 +193,64 @@ def _pose_batch(
     seen_m = np.einsum("blkc,bdc->blkd", points, axes)
     depth = np.maximum(seen_m[..., 2] + distance[:, None, None].astype(np.float32), 0.5)
     focal_px = 1000.0
-    xy = focal_px * seen_m[..., :2] / depth[..., None]
-    body_px = (focal_px * 1.7 / distance).astype(np.float32)
-    noise = augment.pixel_noise * rng.random(b, dtype=np.float32) * body_px
-    xy += noise[:, None, None, None] * rng.standard_normal(xy.shape, np.float32)
-    dropped = (rng.random((b, 17)) < augment.joint_drop) & (rng.random(b) < 0.5)[:, None]
-    dropped[:, [5, 6, 11, 12]] = False
-    seen = there[:, :, None] & ~dropped[:, None]
+    xy = np.asarray(focal_px * seen_m[..., :2] / depth[..., None], np.float32)
+    seen = np.broadcast_to(there[:, :, None], xy.shape[:3])
+    xy, seen = vary_keypoints(xy, seen, rng, augment, body_px=np.asarray(focal_px * 1.7 / distance, np.float32))
     return normalise_pose(xy, seen, RATE_HZ)
+
+
+def balanced(corpus: Corpus, clips: Int) -> npt.NDArray[np.float64]:
+    """How often to draw each of `clips`, so that a label comes up with the root of its number of clips."""
+    label, count = np.unique(corpus.label[clips], return_inverse=True, return_counts=True)[1:]
+    weight = 1 / np.sqrt(count)[label]
+    out: npt.NDArray[np.float64] = weight / weight.sum()
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """Random windows of some clips of a corpus, as `Batches`; there is no end to them.
+
+    slots: draws the IMU_SLOTS that a batch has sensors at, None for all.     pose_of_slots: parts without a sensor
+    have no pose either.     captions: vectors (K, D) that each label of the corpus may be called; one is drawn.
+    """
+
+    corpus: Corpus
+    clips: Int
+    size: int
+    augment: Augment
+    seed: int = 0
+    slots: Callable[[np.random.Generator], Int] | None = None
+    pose_of_slots: bool = False
+    captions: Mapping[str, torch.Tensor] | None = None
+
+    @property
+    def steps(self) -> int:
+        return max(1, len(self.clips) // self.size)
+
+    def batch(self, step: int, *, rank: int = 0, world: int = 1) -> TrainBatch:
+        """Each of `world` processes simulates its own share, all with sensors at the same slots."""
+        slots = self.slots(np.random.default_rng([self.seed, step])) if self.slots else None
+        rng = np.random.default_rng([self.seed, step, rank, world])
+        clips = rng.choice(self.clips, self.size // world, p=balanced(self.corpus, self.clips))
+        drawn = draw_batch(self.corpus, clips, rng, self.augment, slots=slots)
+        pose_mask = torch.from_numpy(drawn.pose_mask)
+        if self.pose_of_slots and slots is not None:
+            pose_mask[:, np.setdiff1d(np.arange(pose_mask.shape[1]), slots)] = False
+        text = None
+        if self.captions is not None:
+            named = [self.captions[self.corpus.labels[i]] for i in self.corpus.label[clips]]
+            which = rng.integers(0, [len(vectors) for vectors in named])
+            text = torch.stack([vectors[i] for vectors, i in zip(named, which.tolist(), strict=True)])
+        return TrainBatch(
+            torch.from_numpy(drawn.imu),
+            torch.from_numpy(drawn.imu_mask),
+            torch.from_numpy(drawn.pose),
+            pose_mask,
+            text,
+            None if text is None else torch.ones(len(clips), dtype=torch.bool),
+            None,
+            None,
+            torch.from_numpy(self.corpus.label[clips]),
+            tuple(f"clip {i} ({self.corpus.labels[self.corpus.label[i]]})" for i in clips.tolist()),
+        )

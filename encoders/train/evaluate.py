@@ -12,7 +12,7 @@ from torch import Tensor
 
 from motionseek.encoders.motion import ActionEncoder, MotionEncoder, token_mask
 from motionseek.encoders.preprocess import IMU_SLOTS
-from motionseek.encoders.train.data import Augment, Corpus, draw_batch
+from motionseek.encoders.train.data import SIMULATED, Corpus, draw_batch
 
 Int = npt.NDArray[np.int64]
 
@@ -56,7 +56,7 @@ def action_report(
 ) -> dict[str, object]:
     """Average precision of each content's first caption over windows of `clips`, per sensor slot and for pose."""
     rng = np.random.default_rng(1)
-    batch = draw_batch(corpus, clips, rng, Augment())
+    batch = draw_batch(corpus, clips, rng, SIMULATED)
     contents = np.array([corpus.labels[i].split("/", 1)[1] for i in corpus.label[clips]])
     names = sorted(set(contents))
     first = {n: next(c[0] for label, c in captions.items() if label.split("/", 1)[1] == n) for n in names}
@@ -92,7 +92,7 @@ def motion_report(
     rng = np.random.default_rng(1)
     long = clips[corpus.length[clips] >= 150]
     chosen = rng.choice(long, min(pool, len(long)), replace=False)
-    batch = draw_batch(corpus, chosen, rng, Augment())
+    batch = draw_batch(corpus, chosen, rng, SIMULATED)
     report: dict[str, object] = {"pool": len(chosen), "chance": round(1 / len(chosen), 4)}
     for name, parts in {"5 sensors": [0, 1, 2, 3, 4], "left_wrist": [0], "right_knee": [3], "head": [4]}.items():
         kept = torch.zeros(6, dtype=torch.bool)

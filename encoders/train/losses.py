@@ -122,3 +122,19 @@ def window_nce(a: Tensor, b: Tensor, scale: Tensor | float, *, mask_a: Tensor, m
     logits = logits.masked_fill(count < 5, torch.finfo(logits.dtype).min)
     target = torch.arange(len(a), device=a.device).masked_fill(count.diagonal() < 5, -100)
     return (_cross_entropy(logits, target) + _cross_entropy(logits.T, target)) / 2
+
+
+def caption_nce(z: Tensor, caption: Tensor, pool: Tensor) -> Tensor:
+    """Vectors z (B, D) against the unit vectors of their captions (B, D), in a pool (M, D) that starts with those.
+
+    Cross-entropy between the softmax of cosines to the pool and the same softmax of the caption's own cosines to it,
+    so that captions that mean the same are not pushed apart; half of the same from captions to z; plus 1 − cosine to
+    the caption, so that cosines mean the same in all modalities. 0 where there is nothing.
+    """
+    if not len(z):
+        return z.sum() * 0.0
+    z = F.normalize(z, dim=-1)
+    meant = (caption @ pool.T / 0.05).softmax(1)
+    forth = -(meant * (z @ pool.T / 0.07).log_softmax(1)).sum(1).mean()
+    back = -(meant[:, : len(z)].T * (caption @ z.T / 0.07).log_softmax(1)).sum(1).mean()
+    return forth + 0.5 * back + (1 - (z * caption).sum(1)).mean()

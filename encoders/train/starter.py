@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from motionseek.encoders.model import save_model
+from motionseek.encoders.motion import ActionEncoder, MotionEncoder
 from motionseek.encoders.simulate.captions import CAPTIONS
 from motionseek.encoders.simulate.mocap import read_bandai_npz
 from motionseek.encoders.simulate.motion import Motion
 from motionseek.encoders.simulate.procedural import GENERATORS, ONE_SHOT
 from motionseek.encoders.text import TextConfig, TextTower, encode_texts
+from motionseek.encoders.train.action_objective import ActionObjective
 from motionseek.encoders.train.captions import BANDAI_CAPTIONS, sentence
-from motionseek.encoders.train.data import SIMULATION, Augment, Corpus, build_corpus
+from motionseek.encoders.train.data import SIMULATED, SIMULATION, Corpus, Int, Simulated, build_corpus
 from motionseek.encoders.train.distil import distil
 from motionseek.encoders.train.evaluate import action_report, motion_report
-from motionseek.encoders.train.fit import Budget, Int, fit_actions, fit_motion, fit_projection
+from motionseek.encoders.train.loop import FitSettings, fit
+from motionseek.encoders.train.motion_objective import MotionObjective
 from motionseek.errors import UsageError
 
 Say = Callable[[str], None]
@@ -138,15 +142,10 @@ def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = pr
     def encode(texts: list[str]) -> torch.Tensor:
         return encode_texts(text, texts)
 
-    augment = Augment()
-    budget = Budget(recipe.action_steps, recipe.batch, seed=recipe.seed)
-    actions = fit_actions(
-        corpus, train, captions, encode, others, budget, Augment(mounting_deg=40, free_mounting=0.5, damp=0.5), say=say
-    )
+    actions = _actions(recipe, corpus, train, captions, others, encode, work, say)
     results = {"actions": action_report(corpus, val, actions, captions, encode)}
     say(json.dumps(results["actions"], indent=1))
-    motion = fit_motion(corpus, train, Budget(recipe.motion_steps, recipe.batch, seed=recipe.seed), augment, say=say)
-    fit_projection(*motion, corpus, train, augment)
+    motion = _motion(recipe, corpus, train, work, say)
     results["motion"] = motion_report(corpus, val, motion)
     say(json.dumps(results["motion"], indent=1))
     save_model(
@@ -161,6 +160,54 @@ def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = pr
         },
     )
     say(f"wrote {out}")
+
+
+def _settings(recipe: StarterRecipe, steps: int) -> FitSettings:
+    return FitSettings(steps=steps, lr=1.5e-3, weight_decay=0.02, betas=(0.9, 0.98), warmup=100, seed=recipe.seed)
+
+
+def _actions(
+    recipe: StarterRecipe,
+    corpus: Corpus,
+    clips: Int,
+    captions: Mapping[str, Sequence[str]],
+    others: list[str],
+    encode: Callable[[list[str]], torch.Tensor],
+    work: Path,
+    say: Say,
+) -> tuple[ActionEncoder, ActionEncoder]:
+    """Sensors and pose of `clips` → the vectors of their captions, and none of `others`."""
+    torch.manual_seed(recipe.seed)
+    objective = ActionObjective(others=F.normalize(encode(others), dim=-1))
+    data = Simulated(
+        corpus,
+        clips,
+        recipe.batch,
+        replace(SIMULATED, mounting_deg=40, free_mounting=0.5, damp=0.5),
+        recipe.seed,
+        slots=lambda rng: rng.choice(7, 1 if rng.random() < 0.5 else int(rng.integers(2, 6)), replace=False),
+        captions={label: F.normalize(encode(list(captions[label])), dim=-1) for label in corpus.labels},
+    )
+    settings = _settings(recipe, recipe.action_steps)
+    fit(objective, data, None, settings, work=work / "actions", key=asdict(recipe), say=say, name="actions")
+    return objective.imu.cpu(), objective.pose.cpu()
+
+
+def _motion(
+    recipe: StarterRecipe, corpus: Corpus, clips: Int, work: Path, say: Say
+) -> tuple[MotionEncoder, MotionEncoder]:
+    """Sensors against pose at the same time; the projection sees whole windows with all sensors."""
+    torch.manual_seed(recipe.seed)
+
+    def some(rng: np.random.Generator) -> Int:
+        return np.sort(rng.choice(6, int(rng.choice([1, 2, 3, 4, 5], p=[0.3, 0.2, 0.2, 0.15, 0.15])), replace=False))
+
+    long, whole = (clips[corpus.length[clips] >= least] for least in (100, 240))
+    objective = MotionObjective(projection_from=Simulated(corpus, whole if len(whole) else long, 256, SIMULATED))
+    data = Simulated(corpus, long, recipe.batch, SIMULATED, recipe.seed, slots=some, pose_of_slots=True)
+    settings = _settings(recipe, recipe.motion_steps)
+    fit(objective, data, None, settings, work=work / "motion", key=asdict(recipe), say=say, name="motion")
+    return objective.imu.cpu(), objective.pose.cpu()
 
 
 CARD = {

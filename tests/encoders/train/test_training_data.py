@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from motionseek.encoders.simulate.procedural import GENERATORS
-from motionseek.encoders.train.data import PLACEMENTS, Augment, Corpus, build_corpus, draw_batch
+from motionseek.encoders.train.action_objective import ActionObjective
+from motionseek.encoders.train.augment import Augment
+from motionseek.encoders.train.data import PLACEMENTS, Corpus, Simulated, build_corpus, draw_batch
 from motionseek.encoders.train.evaluate import average_precision, recall_at
-from motionseek.encoders.train.fit import Budget, fit_actions, fit_motion, fit_projection
+from motionseek.encoders.train.loop import FitSettings, fit
+from motionseek.encoders.train.motion_objective import MotionObjective
 
-STILL = Augment(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+STILL = Augment()
 
 
 @pytest.fixture(scope="module")
@@ -58,30 +61,19 @@ def test_sensor_and_pose_move_together(corpus: Corpus) -> None:
 @pytest.mark.slow
 def test_a_short_fit_learns(corpus: Corpus) -> None:
     clips = np.arange(len(corpus.length))
-    motion = fit_motion(corpus, clips, Budget(3, batch=8), STILL, say=lambda _: None)
-    fit_projection(*motion, corpus, clips, STILL, windows=256)
-    axes = motion[0].projection
+    motion = MotionObjective()
+    fit(motion, Simulated(corpus, clips, 8, STILL), None, FitSettings(steps=3), say=lambda _: None)
+    axes = motion.imu.projection
     assert torch.allclose(axes.T @ axes, torch.eye(axes.shape[1]), atol=1e-3)
-    vectors = {
-        "walk": torch.eye(256)[0],
-        "jump": torch.eye(256)[1],
-        "stand": torch.eye(256)[2],
-        "far": torch.eye(256)[3],
-    }
-    imu, _ = fit_actions(
-        corpus,
-        clips,
-        {label: [label] for label in corpus.labels},
-        lambda texts: torch.stack([vectors[t] for t in texts]),
-        ["far"],
-        Budget(80, batch=12),
-        STILL,
-        say=lambda _: None,
-    )
+    words = {label: torch.eye(256)[i : i + 1] for i, label in enumerate(corpus.labels)}
+    data = Simulated(corpus, clips, 12, STILL, captions=words)
+    actions = ActionObjective(others=torch.eye(256)[3:4])
+    settings = FitSettings(steps=80, lr=1.5e-3, weight_decay=0.02, betas=(0.9, 0.98), warmup=100)
+    fit(actions, data, None, settings, say=lambda _: None)
     batch = draw_batch(corpus, clips, np.random.default_rng(2), STILL)
     with torch.no_grad():
-        z = imu(torch.from_numpy(batch.imu), torch.from_numpy(batch.imu_mask))
-    cosine = torch.nn.functional.normalize(z, dim=-1) @ torch.stack([vectors[w] for w in corpus.labels]).T
+        z = actions.imu(torch.from_numpy(batch.imu), torch.from_numpy(batch.imu_mask))
+    cosine = torch.nn.functional.normalize(z, dim=-1) @ torch.cat(list(words.values())).T
     assert (cosine.argmax(1).numpy() == corpus.label).mean() > 0.8
 
 
