@@ -99,7 +99,8 @@ class TextTower(nn.Module):
 
     def tokenize(self, texts: list[str]) -> Tensor:
         """(N, context_length) int64, zero after a sentence's end."""
-        return cast(Tensor, _tokenizer(self.config.context_length)([t.lower().strip(" .!") for t in texts]))
+        plain = [t.lower().strip(" .!") for t in texts]
+        return cast(Tensor, _open_clip_tokenizer().tokenize(plain, self.config.context_length))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens (B, L), cut anywhere behind the longest sentence."""
@@ -138,8 +139,8 @@ class TextTower(nn.Module):
         return state
 
 
-@lru_cache(maxsize=4)
-def _tokenizer(context_length: int) -> Any:
+@lru_cache(maxsize=1)
+def _open_clip_tokenizer() -> Any:
     """open_clip's own tokenizer, without what importing the whole of open_clip costs."""
     package = importlib.util.find_spec("open_clip")
     file = Path(package.origin).with_name("tokenizer.py") if package and package.origin else None
@@ -148,7 +149,7 @@ def _tokenizer(context_length: int) -> Any:
         raise ModelError("open_clip, whose vocabulary text is read with, is not installed: pip install open_clip_torch")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.SimpleTokenizer(context_length=context_length)
+    return module
 
 
 @torch.no_grad()
