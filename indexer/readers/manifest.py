@@ -3,7 +3,8 @@
 ```json
 {"video": {"path": "video.mp4", "start_s": 0.0},
  "imu": [{"path": "watch.csv", "placement": "left_wrist", "person": "0",
-          "columns": {"t_s": "time"}, "units": {"time": "ms", "acc": "g", "gyro": "deg/s"}}],
+          "columns": {"t_s": "time"}, "units": {"time": "ms", "acc": "g", "gyro": "deg/s"},
+          "axes": {"gyro": "y,-x,z"}}],
  "pose": [{"path": "pose.json", "person": "0", "image_size": [640, 480], "rate_hz": 30}],
  "narrations": [{"start_s": 0.0, "end_s": 5.0, "text": "she jumps"}],
  "labels": ["jumping"], "title": "…", "source": "…", "simulated": ["imu"], "truth": {}}
@@ -165,8 +166,8 @@ def _imu(folder: Path, where: str, entry: Mapping[str, Any], problems: list[str]
         if file.suffix.lower() in gopro.SUFFIXES:
             imu, repaired, _ = gopro.read_imu_checked(file, placement=placement, person=person)
         else:
-            columns, units = _text_map(entry, "columns"), _text_map(entry, "units")
-            imu, repaired = read_imu_checked(file, placement=placement, person=person, columns=columns, units=units)
+            named = {key: _text_map(entry, key) for key in ("columns", "units", "axes")}
+            imu, repaired = read_imu_checked(file, placement=placement, person=person, **named)
         problems.extend(f"{where}: {problem}" for problem in repaired)
         return imu
     return None

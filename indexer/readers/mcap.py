@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from motionseek.errors import DamagedFile, MissingExtra, UnitError
 from motionseek.indexer.readers.base import Reader, file_id
-from motionseek.indexer.readers.checks import checked_imu, scales
+from motionseek.indexer.readers.checks import check_axes, checked_imu, scales
 from motionseek.indexer.readers.stamps import cleaned
 from motionseek.types import ANY_PART, PART_OF_PLACEMENT, Float64, Imu, Recording
 
@@ -115,7 +115,9 @@ def _imu(
     )
     problems.extend(f"{name}: {problem}" for problem in own)
     placement = next((word for word in reversed(name.lower().split("/")) if word in PART_OF_PLACEMENT), ANY_PART)
-    return checked_imu(path, *there, placement=placement, name=name)
+    imu = checked_imu(path, *there, placement=placement, name=name)
+    check_axes(path, *there[0], *there[1])
+    return imu
 
 
 def _topics(path: str, problems: list[str]) -> list[_Topic]:

@@ -14,8 +14,10 @@ ALONE_SAMPLES = 10
 """At most so many samples that a gap of so many seconds parts from all others, at the start or the end, are strays: a
 logger that writes before its clock is set."""
 
-OVERLAP_S = 0.5
-"""Stretches that go over the same time for longer than this are not in the wrong order: the clock was set back."""
+SET_BACK_S = 0.5
+MIXED_SAMPLES = 10
+"""A step back longer than this begins a new stretch. Stretches that lie beside each other are in the wrong order; those
+whose samples would mix were stamped by a clock that was set back."""
 
 
 def cleaned(t_s: Float64, x: Float64, what: str, problems: list[str]) -> tuple[Float64, Float64]:
@@ -64,34 +66,21 @@ def _ordered(t_s: Float64, x: Float64, what: str, problems: list[str]) -> tuple[
     """Increasing, but for repeated stamps."""
     kept = np.sort(np.unique(t_s, return_index=True)[1])
     once = t_s[kept]
-    back = np.flatnonzero(np.diff(once) < 0) + 1
-    if len(back):
-        starts, ends = once[np.concatenate([[0], back])], once[np.concatenate([back - 1, [len(once) - 1]])]
-        by_start = np.argsort(starts, kind="stable")
-        reached = np.maximum.accumulate(ends[by_start])
-        if (np.minimum(reached[:-1], ends[by_start][1:]) - starts[by_start][1:]).max() > OVERLAP_S:
-            return _longest(once, x[kept], what, problems)
-    _say(int((np.diff(t_s) < 0).sum()), f"steps back in time of the {what} were sorted", problems)
+    cuts = np.flatnonzero(np.diff(once) < -SET_BACK_S) + 1
+    part = np.searchsorted(cuts, np.arange(len(once)), side="right")
+    switches = int((np.diff(part[np.argsort(once, kind="stable")]) != 0).sum())
+    if len(cuts) and switches > 2 * len(cuts) + MIXED_SAMPLES:
+        sizes = np.bincount(part)
+        longest = part == sizes.argmax()
+        problems.append(
+            f"the clock of the {what} was set back by up to {-float(np.diff(once).min()):.3g} s: of {len(sizes)} "
+            f"stretches only the longest was kept, {int(longest.sum())} of {len(once)} samples"
+        )
+        t_s, x = once[longest], x[kept][longest]
+    else:
+        _say(int((np.diff(t_s) < 0).sum()), f"steps back in time of the {what} were sorted", problems)
     order = np.argsort(t_s, kind="stable")
     return t_s[order], x[order]
-
-
-def _longest(t_s: Float64, x: Float64, what: str, problems: list[str]) -> tuple[Float64, Float64]:
-    """The stretch with the most samples between steps back that are no jitter."""
-    step = np.diff(t_s)
-    cuts = np.flatnonzero(step < -OVERLAP_S) + 1
-    if not len(cuts):
-        cuts = np.array([int(np.argmin(step)) + 1])
-    edges = np.concatenate([[0], cuts, [len(t_s)]])
-    most = int(np.argmax(np.diff(edges)))
-    held = slice(int(edges[most]), int(edges[most + 1]))
-    kept_t_s, kept = t_s[held], x[held]
-    problems.append(
-        f"the clock of the {what} was set back by up to {-float(step.min()):.3g} s: of {len(edges) - 1} stretches only "
-        f"the longest was kept, {len(kept)} of {len(t_s)} samples"
-    )
-    order = np.argsort(kept_t_s, kind="stable")
-    return kept_t_s[order], kept[order]
 
 
 def _say(count: int, what: str, problems: list[str]) -> None:

@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from motionseek.errors import DamagedFile, UnknownFormat, UsageError
-from motionseek.indexer.readers.checks import UNITS, checked_imu, scales
+from motionseek.indexer.readers.checks import UNITS, check_axes, checked_imu, scales, turned
 from motionseek.indexer.readers.stamps import cleaned
 from motionseek.types import ANY_PART, Float64, Imu
 
@@ -30,9 +30,10 @@ def read_imu(
     person: str = "",
     columns: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
+    axes: Mapping[str, str] | None = None,
 ) -> Imu:
     """`read_imu_checked` without the list of what had to be repaired."""
-    return read_imu_checked(path, placement=placement, person=person, columns=columns, units=units)[0]
+    return read_imu_checked(path, placement=placement, person=person, columns=columns, units=units, axes=axes)[0]
 
 
 def read_imu_checked(
@@ -42,26 +43,32 @@ def read_imu_checked(
     person: str = "",
     columns: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
+    axes: Mapping[str, str] | None = None,
 ) -> tuple[Imu, tuple[str, ...]]:
     """Read one sensor and say what had to be repaired.
 
     csv and parquet have the columns `t_s, ax_mps2, ay_mps2, az_mps2, gx_rps, gy_rps, gz_rps`, the last three or none
     of them; npy has shape (L, 7) or (L, 4) in that order. `columns` maps these names to the file's own
-    (`{"t_s": "time"}`), `units` says what it is in (`{"time": "ms", "acc": "g", "gyro": "deg/s"}`). A cell left empty
-    is no sample: a table may hold accelerometer and gyroscope at different rates. Rows that are NaN, infinite, cut
-    off, repeated or out of order are dropped or sorted, and said.
+    (`{"t_s": "time"}`), `units` says what it is in (`{"time": "ms", "acc": "g", "gyro": "deg/s"}`), `axes` which of
+    its axes are x, y and z (`{"gyro": "y,-x,z"}`). A cell left empty is no sample: a table may hold accelerometer and
+    gyroscope at different rates. Rows that are NaN, infinite, cut off, repeated or out of order are dropped or
+    sorted, and said.
 
-    Raises UnknownFormat (suffix), DamagedFile, UnitError (see `check_units`), all naming the file; UsageError for a
-    wrong `columns` or `units`.
+    Raises UnknownFormat (suffix), DamagedFile, UnitError (see `check_units`, `check_axes`), all naming the file;
+    UsageError for a wrong `columns`, `units` or `axes`.
     """
     path = Path(path)
     problems: list[str] = []
     scale = scales(units or {})
     values = _load(path, columns or {}, problems)
     t_s = values[:, 0] * scale["time"]
-    acc = cleaned(t_s, values[:, 1:4] * scale["acc"], "accelerometer", problems)
-    gyro = cleaned(t_s, values[:, 4:7] * scale["gyro"], "gyroscope", problems)
+    if unknown := set(axes or {}) - {"acc", "gyro"}:
+        raise UsageError(f"axes: {', '.join(sorted(unknown))} is not one of acc, gyro")
+    ours = {"acc": "x,y,z", "gyro": "x,y,z", **(axes or {})}
+    acc = cleaned(t_s, turned(values[:, 1:4] * scale["acc"], ours["acc"]), "accelerometer", problems)
+    gyro = cleaned(t_s, turned(values[:, 4:7] * scale["gyro"], ours["gyro"]), "gyroscope", problems)
     imu = checked_imu(path, acc, gyro, placement=placement, person=person, name=path.stem)
+    check_axes(path, *acc, *gyro)
     return imu, tuple(dict.fromkeys(f"{path.name}: {problem}" for problem in problems))
 
 
