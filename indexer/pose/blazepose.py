@@ -66,7 +66,7 @@ class BlazePose:
         values = flat.reshape(-1, 5).astype(np.float64)
         points = region.to_picture(_refined(values[:, :2] / LANDMARK_SIDE, heatmap[0]))
         visibility = _sigmoid(values[COCO17_OF_33, 3]).astype(np.float32)
-        return Body(points[COCO17_OF_33], visibility, points[GUIDES])
+        return Body(points[COCO17_OF_33], visibility, points[GUIDES], float(presence[0, 0]))
 
 
 class _Network:

@@ -18,8 +18,8 @@ LONGEST_PX = 1920
 """Larger pictures are scaled down to this: more is not needed for a square of 256 pixels around a person."""
 MIN_CONFIDENCE = 0.2
 """A joint of less is unseen."""
-MIN_PICTURES = 5
-"""Whoever is seen in fewer pictures was nobody."""
+MIN_PICTURES, MIN_S, MIN_PRESENCE = 5, 0.5, 0.9
+"""Whoever is seen in fewer pictures, for less time, or mostly with less certainty, was nobody."""
 
 
 def estimate_pose(
@@ -42,17 +42,17 @@ def estimate_pose(
     """
     if most < 1 or not (math.isfinite(rate_hz) and rate_hz > 0):
         raise UsageError(f"most and rate_hz must be positive, not {most} and {rate_hz}")
+    people = People(load_estimator(estimator), most=most)
     video = video if isinstance(video, VideoRef) else probe(video)
     shift_s = video.start_s - float(frame_times(video.path)[0])
     within = None if span is None else Span(span.start_s - shift_s, span.end_s - shift_s)
-    people = People(load_estimator(estimator), most=most)
     size = video.size
     for file_s, picture in rgb_frames(video.path, longest=LONGEST_PX, max_rate_hz=rate_hz, span=within):
         size = (picture.shape[1], picture.shape[0])
         people.step(file_s + shift_s, picture)
         if progress is not None:
             progress(file_s + shift_s)
-    seen = sorted((p for p in people.everybody if len(p.t_s) >= MIN_PICTURES), key=lambda p: (-len(p.t_s), p.number))
+    seen = sorted(filter(_real, people.everybody), key=lambda p: (-len(p.t_s), p.number))
     return tuple(_track(str(i), person, size, video.size, people.name) for i, person in enumerate(seen))
 
 
@@ -68,6 +68,11 @@ def load_estimator(name: str) -> Estimator:
 
         return RtmPose(Path(folder).expanduser() if folder else None)
     raise UsageError(f"pose estimator {name!r} is not known; use one of: {', '.join(ESTIMATORS)}, rtmpose:FOLDER")
+
+
+def _real(person: Person) -> bool:
+    long = len(person.t_s) >= MIN_PICTURES and person.t_s[-1] - person.t_s[0] >= MIN_S
+    return long and float(np.median(person.presence)) >= MIN_PRESENCE
 
 
 def _track(name: str, person: Person, size: tuple[int, int], video_size: tuple[int, int], estimator: str) -> PoseTrack:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ LOOK_AGAIN_S = 0.5
 """How often newcomers are looked for while somebody is followed."""
 MEMORY_S = 2.0
 """How long somebody who was lost keeps a number."""
-SAME_OVERLAP = 0.3
+SAME_OVERLAP = 0.5
 """Regions that overlap more are of one person."""
 SAME_BODY = 0.1
 """Two bodies whose landmarks lie closer together than this, in body sizes, are one body found twice."""
@@ -36,7 +36,7 @@ class Estimator(Protocol):
 @dataclass(eq=False)
 class Person:
     """Somebody who was seen, and whether he still is. One entry a picture: its time, joints (17, 2) in pixels,
-    confidence (17,)."""
+    confidence (17,), presence."""
 
     number: int
     region: Region
@@ -45,6 +45,7 @@ class Person:
     t_s: list[float] = field(default_factory=list)
     joints: list[Float64] = field(default_factory=list)
     confidence: list[Float32] = field(default_factory=list)
+    presence: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.found_again(self.region)
@@ -59,6 +60,7 @@ class Person:
         self.t_s.append(t_s)
         self.joints.append(self._joints(t_s, body.joints, body.size))
         self.confidence.append(body.confidence)
+        self.presence.append(body.presence)
         self.region = Region.around(*self._guides(t_s, body.guides, body.size))
         self.seen_s = t_s
 
@@ -80,13 +82,12 @@ class People:
 
     def step(self, t_s: float, picture: UInt8) -> None:
         """picture: (H, W, 3) uint8 RGB, shown at t_s."""
-        followed = self.followed
-        due = self._lost or t_s - self._looked_s >= LOOK_AGAIN_S
-        if not followed or (due and len(followed) < self._most):
-            self._looked_s = t_s
-            for region in self._estimator.detect(picture):
-                if len(self.followed) < self._most and not self._known(region):
-                    self._welcome(region, t_s)
+        again = t_s - self._looked_s >= LOOK_AGAIN_S
+        if not self.followed or ((again or self._lost) and self._wanted):
+            self._welcome(self._estimator.detect(picture), t_s)
+            if again and self._wanted:
+                self._welcome(_closely(self._estimator, picture), t_s)
+            self._looked_s = t_s if again else self._looked_s
         self._lost = False
         for person in self.followed:
             body = self._estimator.look(picture, person.region)
@@ -96,18 +97,22 @@ class People:
                 person.followed, self._lost = False, True
         self.everybody = [person for person in self.everybody if person.t_s]
 
-    def _known(self, region: Region) -> bool:
-        return any(region.overlap(person.region) > SAME_OVERLAP for person in self.followed)
+    @property
+    def _wanted(self) -> bool:
+        return len(self.followed) < self._most
 
-    def _welcome(self, region: Region, t_s: float) -> None:
-        """Somebody lost a moment ago near there, or somebody new."""
-        lost = [p for p in self.everybody if not p.followed and t_s - p.seen_s <= MEMORY_S]
-        nearest = max(lost, key=lambda p: region.overlap(p.region), default=None)
-        if nearest is not None and region.overlap(nearest.region) > SAME_OVERLAP:
-            nearest.found_again(region)
-        else:
-            number = max((p.number for p in self.everybody), default=-1) + 1
-            self.everybody.append(Person(number, region, t_s))
+    def _welcome(self, regions: list[Region], t_s: float) -> None:
+        """Who is not followed yet: somebody lost a moment ago near there, or somebody new."""
+        for region in regions:
+            if not self._wanted or any(region.overlap(p.region) > SAME_OVERLAP for p in self.followed):
+                continue
+            lost = [p for p in self.everybody if not p.followed and t_s - p.seen_s <= MEMORY_S]
+            nearest = max(lost, key=lambda p: region.overlap(p.region), default=None)
+            if nearest is not None and region.overlap(nearest.region) > SAME_OVERLAP:
+                nearest.found_again(region)
+            else:
+                number = max((p.number for p in self.everybody), default=-1) + 1
+                self.everybody.append(Person(number, region, t_s))
 
     def _taken(self, person: Person, body: Body, t_s: float) -> bool:
         """Whether somebody else, who comes before `person`, is already this body in this picture."""
@@ -117,3 +122,16 @@ class People:
                 if float(np.median(apart)) < SAME_BODY * body.size:
                     return True
         return False
+
+
+def _closely(estimator: Estimator, picture: UInt8) -> list[Region]:
+    """People who are too small in the whole picture: as seen in squares along it, each half over the next."""
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    count = -(-2 * (max(height, width) - side) // side) + 1
+    found = []
+    for first in np.linspace(0, max(height, width) - side, count).astype(int).tolist() if count > 1 else []:
+        x, y = (first, 0) if width > height else (0, first)
+        square = np.ascontiguousarray(picture[y : y + side, x : x + side])
+        found += [replace(region, x=region.x + x, y=region.y + y) for region in estimator.detect(square)]
+    return found

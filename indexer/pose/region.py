@@ -83,11 +83,13 @@ class Body:
 
     joints: (17, 2) float64, COCO-17 order, also where hidden or outside.   confidence: (17,) float32, 0 to 1, that the
     joint is to be seen there.   guides: (2, 2), from which the region of the next picture follows (`Region.around`).
+    presence: 0 to 1, that this is a person at all.
     """
 
     joints: Float64
     confidence: Float32
     guides: Float64
+    presence: float
 
     @property
     def size(self) -> float:

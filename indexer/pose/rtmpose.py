@@ -65,14 +65,14 @@ class RtmPose:
         sure = points[confidence >= MIN_SCORE]
         low, high = sure.min(axis=0), sure.max(axis=0)
         reach = (high - low) * (AROUND - 1) / 2
-        return Body(points, confidence, _guides(low - reach, high + reach))
+        return Body(points, confidence, _guides(low - reach, high + reach), presence=1.0)
 
 
 def _guides(low: Float64, high: Float64) -> Float64:
     """Of a box: its middle, and a point straight above it as far as a box of the right aspect reaches."""
     width, height = high - low
     middle = (low + high) / 2
-    return np.stack([middle, middle - [0, max(height, width / ASPECT) / 2]])
+    return np.stack([middle, middle - [0, max(height, width / ASPECT, 1.0) / 2]])
 
 
 def _region(low: Float64, high: Float64) -> Region:
