@@ -55,16 +55,16 @@ def _model(nodes, constants, inputs, outputs):
 
 
 def bright_spot(shifts, *, width=192, height=256):
-    """An RTMPose whose joint j lies `shifts[j]` pixels right of and below the brightest place of its cut-out."""
+    """An RTMPose whose joint j lies `shifts[j]` pixels below the brightest place of its cut-out."""
 
-    def doubled(side):
+    def doubled(side, shifts):
         matrix = np.zeros((len(shifts), side, 2 * side), np.float32)
         for j, shift in enumerate(shifts):
             at = np.arange(side - shift)
             matrix[j, at, 2 * (at + shift)] = 0.35
         return matrix
 
-    constants = {"to_x": doubled(width), "to_y": doubled(height)}
+    constants = {"to_x": doubled(width, [0] * len(shifts)), "to_y": doubled(height, shifts)}
     nodes = []
     for axis, other in (("x", 2), ("y", 3)):
         nodes += [

@@ -10,8 +10,8 @@ from onnx_files import always_there, bright_spot
 from motionseek.errors import MissingExtra, ModelError
 from motionseek.indexer.pose import estimate_pose
 
-SHIFTS = list(range(0, 34, 2))
-"""In pixels of the cut-out, of joint 0 to 16."""
+SHIFTS = [round(186 / 16 * joint) for joint in range(17)]
+"""In pixels of the cut-out, from its brightest spot down: as large as a body fills it, so that it stays as large."""
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def models(tmp_path):
     folder.mkdir()
     (folder / "rtmpose-spot.onnx").write_bytes(bright_spot(SHIFTS))
     # The detector's square of 416 holds a picture of 320 x 240 enlarged by 1.3.
-    box = 1.3 * np.array([60, 40, 210, 240])
+    box = 1.3 * np.array([20, 21, 160, 215])
     (folder / "yolox-there.onnx").write_bytes(always_there([box]))
     return folder
 
@@ -36,7 +36,7 @@ def video(tmp_path):
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
         for i in range(25):
             picture = np.zeros((240, 320, 3), np.uint8)
-            picture[88:94, 88 + 2 * i : 94 + 2 * i] = 255
+            picture[27:33, 87 + 2 * i : 93 + 2 * i] = 255
             for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                 container.mux(packet)
         for packet in stream.encode(None):
@@ -45,14 +45,13 @@ def video(tmp_path):
 
 
 def test_joints_are_found_where_the_model_puts_them(models, video, capsys):
-    (track,) = estimate_pose(video, estimator=f"rtmpose:{models}")
+    (track,) = estimate_pose(video, estimator=f"rtmpose:{models}", most=1)
     assert track.estimator == "rtmpose-spot"
     assert len(track.t_s) == 25
     np.testing.assert_allclose(track.t_s, np.arange(25) / 25, atol=1e-6)
-    # The detector's box, 150 x 200 around (135, 140), times 1.25, becomes 192 x 256: 0.977 pixels of the picture each.
-    np.testing.assert_allclose(track.xy_px[0, 0], (90.5, 90.5), atol=4)
-    step = track.xy_px[0, 16] - track.xy_px[0, 0]
-    np.testing.assert_allclose(step, 32 * 1.25 * 200 / 256, rtol=0.05)
+    np.testing.assert_allclose(track.xy_px[0, 0], (90, 30), atol=4)
+    # The detector's box, 194 high, times 1.25 becomes 256 pixels.
+    np.testing.assert_allclose(track.xy_px[0, 16] - track.xy_px[0, 0], (0, 186 * 1.25 * 194 / 256), atol=2)
     moved = track.xy_px[-1, 0] - track.xy_px[0, 0]
     np.testing.assert_allclose(moved, (48, 0), atol=4)
     assert (track.confidence[:, :] > 0.7).all()
@@ -75,5 +74,6 @@ def test_a_folder_without_the_models_is_refused(tmp_path, video):
 )
 def test_a_missing_extra_is_named(monkeypatch, video, module, estimator, extra):
     monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, f"{module}.interpreter", None)
     with pytest.raises(MissingExtra, match=rf"motionseek\[{extra}\]"):
         estimate_pose(video, estimator=estimator)
