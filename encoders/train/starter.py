@@ -57,6 +57,7 @@ class StarterRecipe:
     def load(cls, path: Path) -> StarterRecipe:
         """Raises UsageError for a key that the recipe does not have."""
         values = tomllib.loads(path.read_text())
+        values.pop("objective", None)
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise UsageError(f"{path}: unknown key {sorted(unknown)[0]!r}; known: {[f.name for f in fields(cls)]}")

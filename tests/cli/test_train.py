@@ -22,8 +22,8 @@ def test_what_is_missing_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], recipe: str, says: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("mine.toml").write_text('bandai = ["nothing.npz"]\n')
-    Path("wrong.toml").write_text("minutes = 3\n")
+    Path("mine.toml").write_text('objective = "starter"\nbandai = ["nothing.npz"]\n')
+    Path("wrong.toml").write_text('objective = "starter"\nminutes = 3\n')
     named = recipe if recipe in ("starter", "other") else str(tmp_path / recipe)
     with pytest.raises(SystemExit) as stop:
         main(["train", named, "--data", str(tmp_path), "--out", "model"])

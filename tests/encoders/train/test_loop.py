@@ -35,7 +35,9 @@ def made(seed: int = 0, dropout: float = 0.0) -> TinyObjective:
 def test_it_learns_and_keeps_the_best_weights(tmp_path: Path) -> None:
     objective, held = made(), TinyData(shuffle=False)
     said: list[str] = []
-    history = fit(objective, TinyData(), held, FitSettings(epochs=20, lr=3e-3, warmup=5), work=tmp_path, say=said.append)
+    history = fit(
+        objective, TinyData(), held, FitSettings(epochs=20, lr=3e-3, warmup=5), work=tmp_path, say=said.append
+    )
     assert history.windows == 20 * 96
     assert history.best_recall == pytest.approx(max(v["recall"] for v in history.validations))
     assert history.best_recall > 0.8
