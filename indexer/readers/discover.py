@@ -10,6 +10,7 @@ from pathlib import Path
 from motionseek.errors import DamagedFile, MediaError, UnknownFormat, UsageError
 from motionseek.indexer.readers.aria import ARIA
 from motionseek.indexer.readers.base import Reader, Source, joint_id
+from motionseek.indexer.readers.cameras import CAMERA
 from motionseek.indexer.readers.checks import scales
 from motionseek.indexer.readers.ego4d import EGO4D
 from motionseek.indexer.readers.egohumans import EGOHUMANS
@@ -28,7 +29,7 @@ from motionseek.types import ANY_PART, Imu, Recording
 
 ARCHIVES = (EGO4D, EPIC_KITCHENS, TOTAL_CAPTURE, MRI, EGOHUMANS, MOBIFALL, UTD_MHAD, ARIA)
 READERS: Mapping[str, Reader] = {
-    reader.name: reader for reader in (MANIFEST, *ARCHIVES, MCAP, OPENPOSE, GOPRO, VIDEO, IMU)
+    reader.name: reader for reader in (MANIFEST, *ARCHIVES, MCAP, OPENPOSE, GOPRO, CAMERA, VIDEO, IMU)
 }
 """In the order in which `auto` asks them: the particular before the general."""
 

@@ -27,6 +27,7 @@ from scipy.spatial.transform import Rotation
 from motionseek.errors import DamagedFile, MediaError
 from motionseek.indexer.readers.base import Reader, file_id
 from motionseek.indexer.readers.checks import check_units
+from motionseek.indexer.readers.telemetry import parsing
 from motionseek.indexer.video import probe_checked
 from motionseek.types import ANY_PART, Float64, Imu, Recording
 
@@ -160,18 +161,11 @@ def steadied(path: str | Path) -> Steadied | None:
 
 
 def _parsed(path: str) -> tuple[str, list[Mapping[str, Any]], str]:
-    """The camera's name, the payloads of the telemetry track, and how the picture is steadied. Raises DamagedFile."""
-    try:
+    """The camera's name, the payloads of the telemetry track, and how the picture is steadied. Raises MediaError."""
+    with parsing(path):
         parser = telemetry_parser.Parser(path)
         held = parser.telemetry()
         payloads = [payload for payload in held if set(payload) - {"Default"}]
-    except Exception as error:
-        raise DamagedFile(path, f"its telemetry cannot be read: {error}") from error
-    except BaseException as error:
-        # On some damaged files the parser panics in Rust, which arrives as a BaseException without a public name.
-        if type(error).__name__ != "PanicException":
-            raise
-        raise DamagedFile(path, f"its telemetry cannot be read: {error}") from error
     if not payloads:
         raise DamagedFile(path, "its telemetry track holds nothing")
     return str(parser.model or parser.camera or ""), payloads, _steadied(held)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from motionseek.errors import DamagedFile
 from motionseek.indexer.readers.base import Reader, file_id, joint_id
+from motionseek.indexer.readers.cameras import CAMERA
 from motionseek.indexer.readers.gopro import GOPRO
 from motionseek.indexer.readers.keypoints import OPENPOSE as FILE
 from motionseek.indexer.readers.keypoints import openpose_files, read_poses
@@ -33,7 +34,7 @@ def read(path: str) -> Recording:
             "OpenPose's files say neither time nor size of the picture: put the video beside them, or name this file "
             'as "pose" in a recording.json with "rate_hz" and "image_size"',
         )
-    film = (GOPRO if GOPRO.matches(video) else VIDEO).read(str(video))
+    film = next(reader for reader in (GOPRO, CAMERA, VIDEO) if reader.matches(video)).read(str(video))
     if film.video is None:
         raise DamagedFile(path, f"{video.name}: {'; '.join(film.problems)}")
     tracks, left_out = read_poses(

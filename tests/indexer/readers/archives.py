@@ -195,3 +195,36 @@ def mcap(path: Path, topics: Mapping[str, tuple[str, str, Iterable[tuple[int, by
                 writer.add_message(channel, at_ns, data, at_ns)
         writer.finish()
     return path
+
+
+def insta360(path: Path, t_ms: np.ndarray, acc_g: np.ndarray, gyro_rps: np.ndarray, seconds: float = 2.0) -> Path:
+    """A video with Insta360's trailer: records, each with its size behind it, the last bytes the magic."""
+    film(path, seconds)
+    rows = zip(t_ms.tolist(), acc_g, gyro_rps, strict=True)
+    motion = b"".join(struct.pack("<Q6d", round(t), *a, *g) for t, a, g in rows)
+    records = b"".join(
+        data + struct.pack("<BBI", kind, name, len(data)) for name, kind, data in ((3, 0, motion), (1, 1, b""))
+    )
+    end = bytes(32) + struct.pack("<II", len(records) + 72, 3) + b"8db42d694ccc418790edff439fe026bf"
+    with path.open("ab") as file:
+        file.write(records + end)
+    return path
+
+
+def gcsv(path: Path, t_s: np.ndarray, acc_mps2: np.ndarray, gyro_rps: np.ndarray) -> Path:
+    """Gyroflow's log: whole numbers and their scales, acceleration in g."""
+    head = [
+        "GYROFLOW IMU LOG",
+        "version,1.3",
+        "id,logger",
+        "orientation,XYZ",
+        "vendor,potatocam",
+        "tscale,0.0001",
+        "gscale,0.001",
+        "ascale,0.0005",
+        "t,gx,gy,gz,ax,ay,az",
+    ]
+    table = np.c_[t_s / 1e-4, gyro_rps / 1e-3, acc_mps2 / G / 5e-4].round().astype(int)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([*head, *(",".join(map(str, row)) for row in table.tolist())]) + "\n")
+    return path
