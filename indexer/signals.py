@@ -292,7 +292,8 @@ def _known(person: str) -> str:
 
 
 def _sentences(store: Store, space: str | None, windows: Mapping[str, list[Any]]) -> tuple[list[str], Float32] | None:
-    """Every caption and first label, and their vectors: those of the archive, else by the model that filled it."""
+    """Captions and first labels, and their vectors: those of the archive, else by the model that filled it; sentences
+    that neither knows are left out."""
     said = sorted({*windows["caption"], *(labels[0] for labels in windows["labels"] if labels)} - {""})
     model = store.models().get(space or "")
     if model is None or "text" not in model.encoders or not said:
@@ -302,14 +303,22 @@ def _sentences(store: Store, space: str | None, windows: Mapping[str, list[Any]]
         told, vectors = store.vectors(str(space), "global", Filter(modality="text"))
         known = dict(zip(told["caption"].to_pylist(), vectors, strict=True))
     new = [sentence for sentence in said if sentence not in known]
-    if new:
+    if new and can_load(model.name):
         from motionseek.encoders.model import load_model
 
         encoded = load_model(model.name).encode_text(new, space=space).global_
         if encoded is None:
             raise ArchiveError(f"the model {model.name} of {store.root} gives no vectors of sentences")
         known |= dict(zip(new, encoded, strict=True))
-    return said, np.stack([known[sentence] for sentence in said])
+    said = [sentence for sentence in said if sentence in known]
+    return (said, np.stack([known[sentence] for sentence in said])) if said else None
+
+
+def can_load(model: str) -> bool:
+    """Whether an archive's model is a name or a folder; one that was given to `index` as an object is neither."""
+    from motionseek.encoders.model import available
+
+    return model in available() or model.startswith("open_clip:") or Path(model).is_dir()
 
 
 def _shown(

@@ -9,7 +9,7 @@ from motionseek.encoders.train import processes
 from motionseek.encoders.train.files import TrainingFiles
 from motionseek.encoders.train.recipe import Recipe
 from motionseek.encoders.train.run import Trained, run_recipe
-from motionseek.indexer.signals import Exported, training_files
+from motionseek.indexer.signals import Exported, can_load, training_files
 from motionseek.indexer.store import Store
 
 Say = Callable[[str], None]
@@ -30,7 +30,8 @@ def train(recipe: str | Path | Recipe, archive: str | Path, out: str | Path, *, 
         exported = _export(recipe, archive, None)
         files = TrainingFiles(exported.folder)
         held = Store.open(archive).models().get(str(files.settings.get("space")))
-        return run_recipe(recipe, files, Path(out), frozen=held.name if held else None, say=say)
+        frozen = held.name if held and can_load(held.name) else None
+        return run_recipe(recipe, files, Path(out), frozen=frozen, say=say)
 
 
 def _export(recipe: Recipe, archive: str | Path, say: Say | None) -> Exported:
