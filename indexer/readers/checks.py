@@ -68,6 +68,7 @@ def checked_imu(
     return Imu(acc[0], acc[1].astype(np.float32), gyro[0], gyro[1].astype(np.float32), placement, person, name)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # damaged numbers may be of any size; their mean is refused
 def check_units(path: object, acc_t_s: Float64, acc_mps2: Float64, gyro_t_s: Float64, gyro_rps: Float64) -> None:
     """Refuse numbers that cannot be seconds, m/s² with gravity, and rad/s. Arrays are (L,), (L, 3), (L,), (L, 3).
 
@@ -82,8 +83,7 @@ def check_units(path: object, acc_t_s: Float64, acc_mps2: Float64, gyro_t_s: Flo
     Raises UnitError.
     """
     _check_clock(path, acc_t_s)
-    with np.errstate(over="ignore"):  # damaged numbers may be of any size: their mean is refused
-        mean = float(np.linalg.norm(acc_mps2, axis=1).mean())
+    mean = float(np.linalg.norm(acc_mps2, axis=1).mean())
     rest = _rest(acc_mps2, acc_t_s)
     if not MIN_MEAN_ACC_MPS2 <= mean <= MAX_MEAN_ACC_MPS2:
         if len(gyro_t_s) and abs(float(np.median(np.linalg.norm(gyro_rps, axis=1))) - STANDARD_GRAVITY_MPS2) < 2:

@@ -127,7 +127,7 @@ def _npy(path: Path) -> tuple[Float64, Any, Float64]:
         values = np.load(path, allow_pickle=False)
     except OSError as error:
         raise DamagedFile(path, f"cannot be read: {error.strerror}") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, MemoryError) as error:
         raise DamagedFile(path, f"is not an npy file of numbers: {error}") from error
     if values.ndim != 3 or values.shape[1] != JOINTS or values.shape[2] not in (2, 3) or values.dtype.kind not in "fiu":
         raise DamagedFile(

@@ -43,5 +43,5 @@ def load_arrays(path: Path, names: Sequence[str], what: str) -> Mapping[str, Any
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DamagedFile(path, f"is not a {what} npz: {error}") from error

@@ -197,7 +197,7 @@ def _load_npy(path: Path, columns: Mapping[str, str], problems: list[str]) -> Fl
             raise DamagedFile(path, "is empty" if not path.stat().st_size else "is not an npy file")
     try:
         values = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, MemoryError) as error:
         raise DamagedFile(path, f"is not an npy file of numbers: {_one_line(error)}") from error
     if values.ndim != 2 or values.shape[1] not in (4, 7):
         raise DamagedFile(path, f"must have shape (L, 7) or (L, 4), not {values.shape}")
