@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +16,14 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import minimum_filter1d, percentile_filter
 from scipy.signal import firwin, oaconvolve, savgol_filter
 
-from motionseek.encoders.base import Encoder, StreamEncoder
 from motionseek.errors import UsageError
 from motionseek.types import ANY_PART, PARTS, Bool, Float32, Float64, Imu, PoseTrack, Span
 
 PREPROCESSING = "1"
 """Changes whenever a grid's numbers change; part of every model's fingerprint."""
+
+LONG_GAP_S = 60.0
+"""What lies beyond such a gap is resampled by itself, so that a gap of hours costs nothing."""
 
 IMU_SLOTS = (*PARTS, ANY_PART)
 POSE_CHANNELS = 12
@@ -73,7 +77,13 @@ def resample(
     mask &= (grid_t_s >= t_s[0] - max(step_s, grid_step_s)) & (grid_t_s <= t_s[-1] + max(step_s, grid_step_s))
     inside_t_s = np.clip(grid_t_s, t_s[0], t_s[-1])
     if step_s < 0.8 * grid_step_s:
-        values = _low_passed(t_s, samples, step_s, gap_s, inside_t_s, grid_step_s)
+        values = np.zeros((len(grid_t_s), samples.shape[1]))
+        edges = np.concatenate([[0], np.flatnonzero(np.diff(t_s) > LONG_GAP_S) + 1, [len(t_s)]])
+        for held in (slice(a, b) for a, b in pairwise(edges) if b - a > 1):
+            first, last = t_s[held][0] - grid_step_s, t_s[held][-1] + grid_step_s
+            at = slice(*np.searchsorted(grid_t_s, [first, last]))
+            if at.start < at.stop:
+                values[at] = _low_passed(t_s[held], samples[held], step_s, gap_s, inside_t_s[at], grid_step_s)
     else:
         values = CubicSpline(t_s, samples)(inside_t_s)
     return np.where(mask[:, None], values, 0.0).astype(np.float32), mask
@@ -170,7 +180,14 @@ def normalise_picture(xy_px: Float32, seen: Bool, size_px: Float32) -> tuple[Flo
     return np.where(mask[:, :, None], x, 0).astype(np.float32), mask
 
 
-def signal_grid(encoder: Encoder | StreamEncoder, signals: Sequence[Imu] | PoseTrack, span: Span | None = None) -> Grid:
+class Sampled(Protocol):
+    """An encoder, or what else says how many samples a second it wants, and in its `pose_form` how a pose is given."""
+
+    @property
+    def rate_hz(self) -> float: ...
+
+
+def signal_grid(encoder: Sampled, signals: Sequence[Imu] | PoseTrack, span: Span | None = None) -> Grid:
     """The sensors of one wearer, or one person's pose, as `encoder` wants them. Raises UsageError as imu_grid does."""
     if not isinstance(signals, PoseTrack):
         return imu_grid(signals, encoder.rate_hz, span)

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from motionseek.indexer.filters import Filter
 from motionseek.types import Recording, Status
 
 if TYPE_CHECKING:
     from motionseek.indexer.store import Store
 
 Row = dict[str, Any]
+RELEASE = version("motionseek")
+
+
+KEPT = ("recording_id", "uris", "status", "reason", "quality", "fingerprints")
 
 
 class Catalog:
-    """The rows of the table `recordings`, kept in step with what is being written."""
+    """What the table `recordings` says, kept in step with what is being written: of each row only KEPT, so that
+    memory stays small, and of failed ones what was noted when they failed."""
 
-    def __init__(self, store: Store) -> None:
-        self.rows: dict[str, Row] = {row["recording_id"]: row for row in store.recordings().to_pylist()}
+    def __init__(self, store: Store | None, *, without: Collection[str] = ()) -> None:
+        """store: None for an archive that is not there yet.   without: fingerprints that are not to count."""
+        rows = store.recordings(columns=KEPT).to_pylist() if store else []
+        self.rows: dict[str, Row] = {row["recording_id"]: row for row in rows}
+        for row in rows:
+            row["fingerprints"] = [f for f in row["fingerprints"] if f not in without]
+        failed = (
+            store.recordings(Filter(status="failed"), columns=["recording_id", "extra"]).to_pylist() if store else []
+        )
+        self._noted: dict[str, Row] = {row["recording_id"]: json.loads(row["extra"]) for row in failed}
         self._at: dict[str, set[str]] = {}
         for row in self.rows.values():
             self._remember(row)
@@ -31,13 +46,22 @@ class Catalog:
             self._at.setdefault(uri, set()).add(row["recording_id"])
 
     def put(self, row: Row) -> None:
-        self.rows[row["recording_id"]] = row
-        self._remember(row)
+        kept = {name: row[name] for name in KEPT}
+        self.rows[kept["recording_id"]] = kept
+        self._noted[kept["recording_id"]] = json.loads(row["extra"]) if kept["status"] == "failed" else {}
+        self._remember(kept)
 
     def readable(self, recording_id: str) -> Row | None:
         """The row of a recording whose windows are in the archive."""
         row = self.rows.get(recording_id)
-        return row if row is not None and row["status"] != "failed" else None
+        return row if row is not None and row["status"] in ("ok", "partial") else None
+
+    def known_failure(self, recording_id: str) -> str:
+        """Why this content cannot be read, where this version of motionseek has tried it; else ""."""
+        row = self.rows.get(recording_id)
+        if row is None or row["status"] != "failed" or self._noted.get(recording_id, {}).get("lasting") != RELEASE:
+            return ""
+        return str(row["reason"])
 
     def uris(self, recording_id: str, uri: str) -> list[str]:
         """Where the content lies, now that it was met at `uri`: copies that are still there stay listed."""
@@ -45,14 +69,14 @@ class Catalog:
         others = [u for u in row["uris"] if u != uri and _exists(u)] if row else []
         return sorted({uri, *others})
 
-    def displaced(self, recording_id: str, uri: str) -> tuple[list[str], list[Row]]:
-        """What else was once met at `uri`: ids to remove, and rows of content that lies elsewhere too, without it."""
-        gone, elsewhere = [], []
+    def displaced(self, recording_id: str, uri: str) -> tuple[list[str], dict[str, list[str]]]:
+        """What else was once met at `uri`: ids to remove, and of content that lies elsewhere too where it does."""
+        gone: list[str] = []
+        elsewhere: dict[str, list[str]] = {}
         for other in sorted(self._at.get(uri, set()) - {recording_id}):
-            row = self.rows[other]
-            left = [u for u in row["uris"] if u != uri]
+            left = [u for u in self.rows[other]["uris"] if u != uri]
             if left:
-                elsewhere.append({**row, "uris": left})
+                elsewhere[other] = left
             else:
                 gone.append(other)
         return gone, elsewhere
@@ -92,8 +116,10 @@ def recording_row(recording: Recording, uris: Sequence[str], fingerprints: Itera
     }
 
 
-def failed_row(recording_id: str, uris: Sequence[str], reason: str, source_format: str = "") -> Row:
-    """The row of something that could not be read."""
+def failed_row(
+    recording_id: str, uris: Sequence[str], reason: str, source_format: str = "", *, lasting: bool = False
+) -> Row:
+    """The row of something that could not be read. lasting: this version need not try the same content again."""
     status: Status = "failed"
     return {
         "recording_id": recording_id,
@@ -108,7 +134,7 @@ def failed_row(recording_id: str, uris: Sequence[str], reason: str, source_forma
         "reason": reason,
         "quality": 0.0,
         "fingerprints": [],
-        "extra": "{}",
+        "extra": json.dumps({"lasting": RELEASE} if lasting else {}),
     }
 
 

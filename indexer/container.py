@@ -72,6 +72,8 @@ def opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
                 raise DamagedFile(path, "its video codec is not known")
             pictures[0].thread_type = "AUTO"
             yield container, pictures[0]
+    except MemoryError:  # libav's own is an OSError as well
+        raise
     except (av.FFmpegError, OSError) as error:
         raise DamagedFile(path, f"cannot be read as video: {error.strerror or error}") from error
 

@@ -3,46 +3,33 @@
 from __future__ import annotations
 
 import json
-import logging
 import platform
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from motionseek.errors import ArchiveError, DamagedFile, MediaError, ModelError, MotionseekError, UsageError
+from motionseek.errors import ArchiveError, UsageError
 from motionseek.indexer.ann import import_faiss, open_index
-from motionseek.indexer.catalog import Catalog, Row, failed_row, recording_row
-from motionseek.indexer.encode import Encoders, encode_recording
-from motionseek.indexer.readers import Source, content_id, discover, read
-from motionseek.indexer.report import Event, IndexReport, Progress
-from motionseek.indexer.schema import row_id, vector_table_name
-from motionseek.indexer.spaces import ModelLike, claim_spaces, encoders_of, load_models
+from motionseek.indexer.catalog import Catalog, Row
+from motionseek.indexer.feed import Feed, Item, Limits
+from motionseek.indexer.prepare import Encoders
+from motionseek.indexer.readers import discover
+from motionseek.indexer.readers.hashes import Stamp
+from motionseek.indexer.report import Event, IndexReport, Progress, Tally
+from motionseek.indexer.run import Run
+from motionseek.indexer.schema import vector_table_name
+from motionseek.indexer.spaces import ModelLike, check_spaces, claim_spaces, encoders_of, load_models
 from motionseek.indexer.store import Store
 from motionseek.indexer.windows import grid
 from motionseek.indexer.writer import Writer
 from motionseek.types import Level, Recording
 
-__all__ = ["Event", "IndexReport", "ModelLike", "Progress", "build_indexes", "index"]
-
-log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Tally:
-    indexed: int = 0
-    skipped: int = 0
-    windows: int = 0
-    recorded_s: float = 0.0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    partial: list[tuple[str, str]] = field(default_factory=list)
-    timings_s: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("read", "encode", "write", "build"), 0.0)
-    )
+__all__ = ["Event", "IndexReport", "Limits", "ModelLike", "Progress", "build_indexes", "index"]
 
 
 def index(
@@ -54,6 +41,11 @@ def index(
     stride_s: float = 1.0,
     window_s: float = 5.0,
     progress: Progress | None = None,
+    replace: bool = False,
+    retry: bool = False,
+    limit: int | None = None,
+    dry_run: bool = False,
+    limits: Limits | None = None,
 ) -> IndexReport:
     """Index files, folders or Recording objects into the folder `archive`, which is made where it is not there.
 
@@ -62,6 +54,9 @@ def index(
 
     models: names, folders or Model objects, each filling the spaces that it has.   format: of the sources; "auto"
     finds out.   window_s, stride_s: multiples of 0.2 s, the same for the whole archive.
+    replace: a space that another model fills is emptied, and everything found is encoded again.   retry: files that
+    could not be read before are tried again.   limit: stop after so many recordings that are not known.
+    dry_run: say what would be done and write nothing.   limits: of the processes that read.
     Raises UsageError for arguments that do not fit; ArchiveLocked while another process writes; StaleIndex where the
     archive was filled by another model; ModelError where a model cannot be used; MissingExtra without FAISS.
     """
@@ -69,44 +64,111 @@ def index(
     started = datetime.now(UTC).isoformat()
     import_faiss()
     grid(window_s, window_s=window_s, stride_s=stride_s)
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit must be at least 1, not {limit}")
     loaded = load_models(models)
     encoders = encoders_of(loaded, window_s)
+    of_model = {model.fingerprint: {key: encoders[key] for key in model.encoders} for _, model in loaded}
     items = _discover(sources, format)
     tell = progress or (lambda event: None)
-    tally = _Tally()
+    if dry_run:
+        return _planned(archive, items, loaded, of_model, window_s, stride_s, tell, replace, retry, limit, limits)
+    configuration = {
+        "sources": [item.uri for item in items],
+        "models": [name for name, _ in loaded],
+        "format": format,
+        "window_s": window_s,
+        "stride_s": stride_s,
+        "replace": replace,
+        "retry": retry,
+        "limit": limit,
+    }
     with Writer(archive) as writer:
-        claim_spaces(writer, loaded, window_s, stride_s)
-        run = _Run(writer, Catalog(writer.store), encoders, loaded, window_s, stride_s, tally)
-        tell(Event("found", 0, len(items)))
-        for i, item in enumerate(items):
-            tell(run.take(item, i + 1, len(items)))
-        tell(Event("writing", len(items), len(items)))
-        with _Timer(tally.timings_s, "write"):
-            run.finish()
-        tell(Event("building", len(items), len(items)))
-        with _Timer(tally.timings_s, "build"):
-            indexes = build_indexes(writer.store)
-        report = IndexReport(
-            tally.indexed,
-            tally.skipped,
-            tuple(tally.failed),
-            tuple(tally.partial),
-            time.perf_counter() - began,
-            tally.windows,
-            tally.recorded_s,
-            tally.timings_s,
-            indexes,
-        )
-        configuration = {
-            "sources": [item.uri for item in items],
-            "models": [name for name, _ in loaded],
-            "format": format,
-            "window_s": window_s,
-            "stride_s": stride_s,
-        }
-        writer.put_run(_run_row(started, configuration, report))
-    tell(Event("done", len(items), len(items), windows=tally.windows))
+        claim_spaces(writer, loaded, window_s, stride_s, replace=replace)
+        run = Run(writer, Catalog(writer.store), of_model, window_s, stride_s, len(items), retry=retry, limit=limit)
+        log = _run_row(started, configuration)
+        writer.put_run(log)
+        try:
+            _pass(run, items, _stamps(writer.store), limits, tell)
+            tell(Event("writing", run.done, len(items)))
+            with run.tally.timed("write"):
+                run.finish()
+            tell(Event("building", run.done, len(items)))
+            with run.tally.timed("build"):
+                indexes = build_indexes(writer.store)
+        except BaseException as error:
+            report = _report(run.tally, began, {})
+            writer.put_run({**log, **_outcome(report, cut_off=f"{type(error).__name__}: {error}")})
+            raise
+        report = _report(run.tally, began, indexes)
+        writer.put_run({**log, **_outcome(report)})
+    tell(Event("done", run.done, len(items), windows=report.windows))
     return report
+
+
+def _pass(run: Run, items: Sequence[Item], stamps: Mapping[str, Stamp], limits: Limits | None, tell: Progress) -> None:
+    tell(Event("found", 0, len(items)))
+    feed = Feed(items, run.claim, stamps, limits or Limits())
+    with ExitStack() as stack:
+        messages = iter(feed)
+        stack.callback(messages.close)  # type: ignore[attr-defined]
+        while True:
+            with run.tally.timed("wait"):
+                entry = next(messages, None)
+            if entry is None:
+                break
+            if (event := run.take(*entry)) is not None:
+                tell(event)
+    run.tally.timings_s["read"] = feed.read_s
+
+
+def _planned(
+    archive: str | Path,
+    items: Sequence[Item],
+    loaded: Sequence[tuple[str, ModelLike]],
+    models: Mapping[str, Encoders],
+    window_s: float,
+    stride_s: float,
+    tell: Progress,
+    replace: bool,
+    retry: bool,
+    limit: int | None,
+    limits: Limits | None,
+) -> IndexReport:
+    began = time.perf_counter()
+    try:
+        store: Store | None = Store.open(archive)
+    except ArchiveError:
+        if Path(archive).exists() and any(Path(archive).iterdir()):
+            raise
+        store = None
+    emptied = check_spaces(store, loaded, window_s, stride_s, replace=replace) if store else []
+    catalog = Catalog(store, without={row.fingerprint for row in emptied})
+    run = Run(None, catalog, models, window_s, stride_s, len(items), retry=retry, limit=limit)
+    _pass(run, items, _stamps(store) if store else {}, limits, tell)
+    tell(Event("done", run.done, len(items)))
+    return _report(run.tally, began, {})
+
+
+def _report(tally: Tally, began: float, indexes: Mapping[str, Mapping[str, Any]]) -> IndexReport:
+    return IndexReport(
+        tally.indexed,
+        tally.skipped,
+        tuple(tally.failed),
+        tuple(tally.partial),
+        time.perf_counter() - began,
+        tally.windows,
+        tally.recorded_s,
+        tally.timings_s,
+        indexes,
+        tally.planned,
+    )
+
+
+def _stamps(store: Store) -> dict[str, Stamp]:
+    table = store.table("files")
+    rows = table.search().to_arrow().to_pylist() if table is not None else []
+    return {row["path"]: Stamp(**row) for row in rows}
 
 
 def build_indexes(store: Store) -> dict[str, dict[str, Any]]:
@@ -123,172 +185,43 @@ def build_indexes(store: Store) -> dict[str, dict[str, Any]]:
     return built
 
 
-@dataclass(frozen=True, eq=False)
-class _Item:
-    """Something to index: a source on disk, or a recording in memory."""
-
-    given: Source | Recording
-
-    @property
-    def uri(self) -> str:
-        return self.given.uri if isinstance(self.given, Recording) else self.given.path
-
-    @property
-    def format(self) -> str:
-        return self.given.source_format if isinstance(self.given, Recording) else self.given.format
-
-    def content_id(self) -> str:
-        return self.given.recording_id if isinstance(self.given, Recording) else content_id(self.given)
-
-    def read(self, recording_id: str) -> Recording:
-        recording = self.given if isinstance(self.given, Recording) else read(self.given)
-        if recording.recording_id != recording_id:
-            raise DamagedFile(self.uri, "it changed while it was read: index it again")
-        return recording
-
-
-@dataclass(eq=False)
-class _Run:
-    """One pass over the sources."""
-
-    writer: Writer
-    catalog: Catalog
-    encoders: Encoders
-    models: Sequence[tuple[str, ModelLike]]
-    window_s: float
-    stride_s: float
-    tally: _Tally
-    displaced: list[str] = field(default_factory=list)
-
-    def take(self, item: _Item, done: int, total: int) -> Event:
-        """Index one source, or say why not. Errors of the archive and of models end the run; all others are the
-        source's, and are recorded with it."""
-        recording_id = ""
-        try:
-            with _Timer(self.tally.timings_s, "read"):
-                recording_id = item.content_id()
-            return self._take(item, recording_id, done, total)
-        except (ArchiveError, ModelError):
-            raise
-        except Exception as error:
-            reason = error.reason if isinstance(error, MediaError) else _reason(error)
-            log.info("%s failed", item.uri, exc_info=error)
-            self._fail(item, recording_id, reason)
-            return Event("recording", done, total, item.uri, "failed", reason)
-
-    def _take(self, item: _Item, recording_id: str, done: int, total: int) -> Event:
-        known = self.catalog.readable(recording_id)
-        wanted = {model.fingerprint for _, model in self.models}
-        missing = wanted - set(known["fingerprints"]) if known else wanted
-        if known and not missing and item.uri in known["uris"]:
-            self.tally.skipped += 1
-            self._displace(recording_id, item.uri)
-            return Event("recording", done, total, item.uri, "known")
-        with _Timer(self.tally.timings_s, "read"):
-            recording = item.read(recording_id)
-        uris = self.catalog.uris(recording_id, item.uri)
-        if known and not missing:
-            self._put(recording_row(recording, uris, known["fingerprints"], known["quality"]), {}, item.uri)
-            self.tally.skipped += 1
-            return Event("recording", done, total, item.uri, "known")
-        spaces = {space for _, model in self.models if model.fingerprint in missing for space, _ in model.encoders}
-        encoders = {key: encoder for key, encoder in self.encoders.items() if key[0] in spaces}
-        with _Timer(self.tally.timings_s, "encode"):
-            tables = encode_recording(recording, encoders, window_s=self.window_s, stride_s=self.stride_s)
-        windows = tables.get("windows")
-        count = len(windows) if windows is not None else 0
-        quality = round(float(windows["quality"].to_numpy().mean()), 4) if windows is not None and count else 0.0
-        held = known["fingerprints"] if known else []
-        row = recording_row(recording, uris, {*held, *missing}, quality)
-        with _Timer(self.tally.timings_s, "write"):
-            self._put(row, tables, item.uri)
-        self.tally.indexed += 1
-        self.tally.windows += count
-        self.tally.recorded_s += recording.duration_s
-        if row["status"] == "partial":
-            self.tally.partial.append((item.uri, row["reason"]))
-        return Event("recording", done, total, item.uri, row["status"], row["reason"], recording.duration_s, count)
-
-    def _put(self, row: Row, tables: Mapping[str, Any], uri: str) -> None:
-        self.writer.add(row, tables)
-        self.catalog.put(row)
-        self._displace(row["recording_id"], uri)
-
-    def _fail(self, item: _Item, recording_id: str, reason: str) -> None:
-        self.tally.failed.append((item.uri, reason))
-        unread = not recording_id
-        recording_id = recording_id or row_id("unreadable", item.uri)
-        if self.catalog.readable(recording_id):
-            return
-        known = self.catalog.rows.get(recording_id)
-        row = failed_row(recording_id, self.catalog.uris(recording_id, item.uri), reason, item.format)
-        if known is None or (known["reason"], known["uris"]) != (reason, row["uris"]):
-            self.writer.add(row, {})
-            self.catalog.put(row)
-        if not unread:
-            # Content that could not even be looked at may come back as it was; content that changed will not.
-            self._displace(recording_id, item.uri)
-
-    def _displace(self, recording_id: str, uri: str) -> None:
-        """Whatever else was met at this place is no longer there."""
-        gone, elsewhere = self.catalog.displaced(recording_id, uri)
-        for row in elsewhere:
-            self.writer.add(row, {})
-            self.catalog.put(row)
-        for other in [*gone, *(row["recording_id"] for row in elsewhere)]:
-            self.catalog.forget(other, uri)
-        self.displaced += gone
-
-    def finish(self) -> None:
-        """Commit; only then take out what was replaced."""
-        self.writer.flush()
-        self.writer.remove(sorted(i for i in set(self.displaced) if self.catalog.lies_nowhere(i)))
-        self.writer.optimize()
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, MotionseekError):
-        return str(error)
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return f"{type(error).__name__}: {error}"
-
-
-class _Timer:
-    def __init__(self, into: dict[str, float], name: str) -> None:
-        self.into, self.name = into, name
-
-    def __enter__(self) -> None:
-        self.began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.into[self.name] += time.perf_counter() - self.began
-
-
-def _discover(sources: str | Path | Recording | Sequence[str | Path | Recording], format: str) -> list[_Item]:
+def _discover(sources: str | Path | Recording | Sequence[str | Path | Recording], format: str) -> list[Item]:
     listed = [sources] if isinstance(sources, str | Path | Recording) else list(sources)
     if not listed:
         raise UsageError("sources is empty: give at least one file, folder or Recording")
-    found: dict[str, _Item] = {}
+    found: dict[str, Item] = {}
     for source in listed:
         inside = [source] if isinstance(source, Recording) else discover([source], format=format)
         for given in inside:
-            item = _Item(given)
+            item = Item(given)
             found.setdefault(item.uri, item)
     return list(found.values())
 
 
-def _run_row(started: str, configuration: Mapping[str, Any], report: IndexReport) -> Row:
+def _run_row(started: str, configuration: Mapping[str, Any]) -> Row:
+    """A row of RUNS as it stands while the run goes on; a run that was killed leaves it so."""
     versions = {name: version(name) for name in ("motionseek", "lancedb", "numpy", "pyarrow", "torch")}
     versions |= {"faiss": import_faiss().__version__, "python": platform.python_version()}
-    counts = {name: getattr(report, name) for name in ("indexed", "skipped", "windows", "recorded_s")}
     return {
         "run_id": uuid.uuid4().hex,
         "started": started,
-        "seconds": report.seconds,
+        "seconds": 0.0,
         "configuration": json.dumps(configuration, ensure_ascii=False),
         "versions": json.dumps(versions),
+        "counts": "{}",
+        "errors": "[]",
+        "timings": "{}",
+    }
+
+
+def _outcome(report: IndexReport, *, cut_off: str = "") -> Row:
+    counts = {name: getattr(report, name) for name in ("indexed", "skipped", "windows", "recorded_s")}
+    counts |= {"failed": len(report.failed), "partial": len(report.partial)}
+    errors = [{"uri": uri, "reason": reason} for uri, reason in report.failed]
+    errors += [{"uri": "", "reason": cut_off}] if cut_off else []
+    return {
+        "seconds": report.seconds,
         "counts": json.dumps(counts),
-        "errors": json.dumps([{"uri": uri, "reason": reason} for uri, reason in report.failed], ensure_ascii=False),
+        "errors": json.dumps(errors, ensure_ascii=False),
         "timings": json.dumps(dict(report.timings_s)),
     }

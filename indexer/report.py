@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 
@@ -11,15 +13,17 @@ from typing import Any, Literal, Protocol
 class Event:
     """How far a run is.
 
-    stage: "found" once, with the total; "recording" after each; "writing", "building" before work on the whole
-    archive; "done" at the end.   done, total: recordings.   seconds: of recorded time, in this recording.
+    stage: "found" once, with the total; "piece" when a stretch of a long recording is done, with its end in seconds;
+    "recording" after each; "writing", "building" before work on the whole archive; "done" at the end.
+    done, total: recordings.   seconds: of recorded time, in this recording.
+    status: of a recording; "known" where nothing was to be done, "new" in a dry run where something would be.
     """
 
-    stage: Literal["found", "recording", "writing", "building", "done"]
+    stage: Literal["found", "piece", "recording", "writing", "building", "done"]
     done: int
     total: int
     uri: str = ""
-    status: Literal["", "ok", "partial", "failed", "known"] = ""
+    status: Literal["", "ok", "partial", "failed", "known", "new"] = ""
     reason: str = ""
     seconds: float = 0.0
     windows: int = 0
@@ -31,9 +35,35 @@ class Progress(Protocol):
     def __call__(self, event: Event, /) -> None: ...
 
 
+@dataclass
+class Tally:
+    """What a run has counted so far. timings_s: "read" in all reader processes together, "wait" of the encoder for
+    them, "encode", "write", "build"."""
+
+    indexed: int = 0
+    skipped: int = 0
+    planned: int = 0
+    windows: int = 0
+    recorded_s: float = 0.0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    partial: list[tuple[str, str]] = field(default_factory=list)
+    timings_s: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("read", "wait", "encode", "write", "build"), 0.0)
+    )
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings_s[name] += time.perf_counter() - began
+
+
 @dataclass(frozen=True)
 class IndexReport:
-    """What a run did. failed, partial: (uri, reason).   skipped: known already.   recorded_s: seconds indexed."""
+    """What a run did. failed, partial: (uri, reason).   skipped: known already.   recorded_s: seconds indexed.
+    planned: what a dry run would have indexed.   timings_s: as in Tally."""
 
     indexed: int
     skipped: int
@@ -45,6 +75,7 @@ class IndexReport:
     timings_s: Mapping[str, float]
     indexes: Mapping[str, Mapping[str, Any]]
     """Per index its kind, rows and measured recall."""
+    planned: int = 0
 
     def to_json(self) -> dict[str, Any]:
         listed = {

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from motionseek.encoders.base import Encoder, StreamEncoder
 from motionseek.errors import ArchiveError, ModelError, StaleIndex, UsageError
 from motionseek.indexer.catalog import Row
-from motionseek.indexer.encode import Encoders
-from motionseek.indexer.store import ModelRow
+from motionseek.indexer.prepare import Encoders
+from motionseek.indexer.store import ModelRow, Store
 from motionseek.indexer.windows import TICK_S
 from motionseek.indexer.writer import Writer
 from motionseek.types import Modality
@@ -75,23 +75,41 @@ def encoders_of(loaded: Sequence[tuple[str, ModelLike]], window_s: float) -> Enc
     return found
 
 
-def claim_spaces(writer: Writer, loaded: Sequence[tuple[str, ModelLike]], window_s: float, stride_s: float) -> None:
-    """Write down which model fills which space; refuse what would mix."""
-    held = writer.store.models()
-    root = writer.store.root
+def check_spaces(
+    store: Store, loaded: Sequence[tuple[str, ModelLike]], window_s: float, stride_s: float, *, replace: bool
+) -> list[ModelRow]:
+    """The spaces that another model fills and that are to be emptied for these. Raises ArchiveError for windows of
+    another size; StaleIndex, without `replace`, where vectors would mix."""
+    held = store.models()
     for row in held.values():
         if (row.window_s, row.stride_s) != (window_s, stride_s):
             raise ArchiveError(
-                f"{root} has windows of {row.window_s:g} s every {row.stride_s:g} s, not {window_s:g} s every "
+                f"{store.root} has windows of {row.window_s:g} s every {row.stride_s:g} s, not {window_s:g} s every "
                 f"{stride_s:g} s: index with those, or into a new archive"
             )
-    new: list[Row] = []
+    found = []
     for name, model in loaded:
         for space in dict.fromkeys(space for space, _ in model.encoders):
-            if space not in held:
-                new.append(_model_row(space, name, model, window_s, stride_s))
-            elif held[space].fingerprint != model.fingerprint:
-                raise StaleIndex(_mixed(root, held[space], name))
+            if space in held and held[space].fingerprint != model.fingerprint:
+                if not replace:
+                    raise StaleIndex(_mixed(store.root, held[space], name))
+                found.append(held[space])
+    return found
+
+
+def claim_spaces(
+    writer: Writer, loaded: Sequence[tuple[str, ModelLike]], window_s: float, stride_s: float, *, replace: bool
+) -> None:
+    """Write down which model fills which space, see `check_spaces`; what is replaced is emptied first."""
+    for row in check_spaces(writer.store, loaded, window_s, stride_s, replace=replace):
+        writer.empty_space(row.space, row.fingerprint)
+    held = writer.store.models()
+    new = [
+        _model_row(space, name, model, window_s, stride_s)
+        for name, model in loaded
+        for space in dict.fromkeys(space for space, _ in model.encoders)
+        if space not in held or held[space].fingerprint != model.fingerprint
+    ]
     if new:
         writer.put_models(new)
 
@@ -99,7 +117,8 @@ def claim_spaces(writer: Writer, loaded: Sequence[tuple[str, ModelLike]], window
 def _mixed(root: Path, held: ModelRow, name: str) -> str:
     return (
         f"the space {held.space!r} of {root} was filled by the model {held.name or held.fingerprint[:12]!r}, and "
-        f"vectors of {name!r} cannot be compared with them: index into a new archive, or with that model"
+        f"vectors of {name!r} cannot be compared with them: index into a new archive, or with that model, or "
+        f"replace it and encode everything again (--replace)"
     )
 
 

@@ -7,7 +7,7 @@ recording is there with status ok or partial, and a killed writer leaves nothing
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,12 @@ class Store:
     def table_names(self) -> list[str]:
         return sorted(self._db.list_tables().tables)
 
+    def drop(self, names: Iterable[str]) -> None:
+        """Tables that are not needed any more: for the writer alone."""
+        for name in list(names):
+            self._tables.pop(name, None)
+            self._db.drop_table(name)
+
     def refresh(self) -> None:
         """See what was written since the store was opened."""
         self._tables.clear()
@@ -156,7 +162,8 @@ class Store:
 
     def recordings(self, where: Filter | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """Recordings by recording_id, failed ones too."""
-        rows = self._read("recordings", where.recordings_sql() if where else "", columns, RECORDINGS)
+        sql = " AND ".join(s for s in ("status <> 'removed'", where.recordings_sql() if where else "") if s)
+        rows = self._read("recordings", sql, columns, RECORDINGS)
         return rows.sort_by("recording_id") if "recording_id" in rows.column_names else rows
 
     def readable_ids(self, where: Filter | None = None) -> pa.ChunkedArray:

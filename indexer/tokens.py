@@ -36,37 +36,66 @@ class TokenStream:
     parts: tuple[str, ...]
 
 
+class Chunks:
+    """A stream's tokens as they come, in rows of the table TOKENS; rows that are not full wait for what follows."""
+
+    def __init__(self, key: StreamKey, start_s: float, token_s: float, slots: int, fingerprint: str) -> None:
+        self.key, self.start_s, self.token_s, self.slots, self.fingerprint = key, start_s, token_s, slots, fingerprint
+        self._chunk = 0
+        self._rest: tuple[Float32, Bool] | None = None
+
+    def take(self, token: Float32, mask: Bool, *, worn: Sequence[int], last: bool) -> pa.Table:
+        """The next tokens (P, T, D) and mask (P, T) → the rows that are full, all of them at the end.
+
+        worn: the slots that the stream has; the others have no rows.
+        """
+        if self._rest is not None:
+            token = np.concatenate([self._rest[0], token], axis=1)
+            mask = np.concatenate([self._rest[1], mask], axis=1)
+        length = token.shape[1]
+        full = length if last else length // TOKENS_PER_CHUNK * TOKENS_PER_CHUNK
+        self._rest = token[:, full:], mask[:, full:]
+        rows = self._rows(token[:, :full], mask[:, :full], worn)
+        self._chunk += -(-full // TOKENS_PER_CHUNK)
+        return rows
+
+    def _rows(self, token: Float32, mask: Bool, worn: Sequence[int]) -> pa.Table:
+        scale = np.abs(token).max(axis=-1, initial=0.0) / 127.0
+        scale = np.where(mask, scale, 0).astype(np.float32)
+        int8 = np.rint(token / np.where(scale > 0, scale, 1)[..., None]).astype(np.int8)
+        key, rows = self.key, []
+        for p in (p for p in worn if p < self.slots):
+            part = slots(key.modality)[p]
+            for first in range(0, token.shape[1], TOKENS_PER_CHUNK):
+                at = slice(first, first + TOKENS_PER_CHUNK)
+                there, chunk = mask[p, at], self._chunk + first // TOKENS_PER_CHUNK
+                rows.append(
+                    {
+                        "token_id": row_id(key.recording_id, key.modality, key.person, part, chunk),
+                        "recording_id": key.recording_id,
+                        "modality": key.modality,
+                        "person": key.person,
+                        "part": part,
+                        "slots": self.slots,
+                        "stream_start_s": self.start_s,
+                        "chunk": chunk,
+                        "chunk_start_s": self.start_s + chunk * TOKENS_PER_CHUNK * self.token_s,
+                        "token_s": self.token_s,
+                        "n": len(there),
+                        "tokens": np.where(there[:, None], int8[p, at], np.int8(0)).tobytes(),
+                        "scale": scale[p, at],
+                        "mask": there,
+                        "fingerprint": self.fingerprint,
+                    }
+                )
+        return pa.Table.from_pylist(rows, schema=TOKENS)
+
+
 def to_rows(key: StreamKey, stream: TokenStream, fingerprint: str) -> pa.Table:
     """Rows of the table TOKENS; a part that is nowhere there has none."""
-    scale = np.abs(stream.token).max(axis=-1) / 127.0
-    scale = np.where(stream.mask, scale, 0).astype(np.float32)
-    int8 = np.rint(stream.token / np.where(scale > 0, scale, 1)[..., None]).astype(np.int8)
-    rows = []
-    for p in np.flatnonzero(stream.mask.any(axis=1)):
-        for first in range(0, stream.token.shape[1], TOKENS_PER_CHUNK):
-            at = slice(first, first + TOKENS_PER_CHUNK)
-            mask = stream.mask[p, at]
-            chunk, part = first // TOKENS_PER_CHUNK, stream.parts[p]
-            rows.append(
-                {
-                    "token_id": row_id(key.recording_id, key.modality, key.person, part, chunk),
-                    "recording_id": key.recording_id,
-                    "modality": key.modality,
-                    "person": key.person,
-                    "part": part,
-                    "slots": len(stream.parts),
-                    "stream_start_s": stream.start_s,
-                    "chunk": chunk,
-                    "chunk_start_s": stream.start_s + first * stream.token_s,
-                    "token_s": stream.token_s,
-                    "n": len(mask),
-                    "tokens": np.where(mask[:, None], int8[p, at], np.int8(0)).tobytes(),
-                    "scale": scale[p, at],
-                    "mask": mask,
-                    "fingerprint": fingerprint,
-                }
-            )
-    return pa.Table.from_pylist(rows, schema=TOKENS)
+    chunks = Chunks(key, stream.start_s, stream.token_s, len(stream.parts), fingerprint)
+    worn = np.flatnonzero(stream.mask.any(axis=1)).tolist()
+    return chunks.take(stream.token, stream.mask, worn=worn, last=True)
 
 
 def from_rows(key: StreamKey, chunks: Sequence[dict[str, Any]]) -> TokenStream:

@@ -1,11 +1,13 @@
 """Writing an archive: whole recordings in batches, the recording's own row last.
 
 Every row has an id that its content gives, and is merged by it: writing a recording a second time, after a kill
-anywhere between, ends with the same rows as writing it once.
+anywhere between, ends with the same rows as writing it once. A recording that is too long for a batch is written in
+several; nothing of it is seen before its own row.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,14 +16,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from motionseek.indexer.filters import one_of
+from motionseek.errors import ArchiveError
+from motionseek.indexer.catalog import failed_row
+from motionseek.indexer.filters import one_of, quote
 from motionseek.indexer.lock import WriterLock
-from motionseek.indexer.schema import MODELS, RECORDINGS, RUNS
+from motionseek.indexer.schema import FILES, MODELS, RECORDINGS, RUNS
 from motionseek.indexer.store import Store
 
 BATCH_ROWS = 8_000
 BATCH_BYTES = 128 << 20
-ORDER = ("_token", "_projected", "_local", "_global", "windows", "recordings")
+BATCH_S = 120.0
+"""Where rows come slowly, they are committed at least so often."""
+ORDER = ("_token", "_projected", "_local", "_global", "windows", "recordings", "files")
 """Suffixes of table names, in the order of writing."""
 
 
@@ -33,6 +39,10 @@ class Writer:
         self._stack = ExitStack()
         self._pending: dict[str, list[pa.Table]] = {}
         self._rows = self._bytes = 0
+        self._coming: dict[str, list[tuple[str, pa.Table]]] = {}
+        self._spilled: set[str] = set()
+        self._moves: list[tuple[str, str, list[str]]] = []
+        self._flushed = time.monotonic()
 
     def __enter__(self) -> Writer:
         self._stack.enter_context(WriterLock(self.store.root))
@@ -47,31 +57,92 @@ class Writer:
             if error is None:
                 self.flush()
 
-    def add(self, recording: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> None:
-        """One whole recording: its row, and its rows of the other tables by table name."""
-        for name, rows in {**tables, "recordings": pa.Table.from_pylist([dict(recording)], schema=RECORDINGS)}.items():
-            if len(rows):
-                self._pending.setdefault(name, []).append(rows)
-                self._rows += len(rows)
-                self._bytes += rows.nbytes
-        if self._rows >= BATCH_ROWS or self._bytes >= BATCH_BYTES:
+    def stage(self, recording_id: str, name: str, rows: pa.Table, *, spill: bool) -> None:
+        """Rows of a recording that is still coming, held until `add` has its row.
+
+        spill: where they grow large, they may be written before: only for what no reader sees any part of yet.
+        """
+        held = self._coming.setdefault(recording_id, [])
+        held.append((name, rows))
+        if spill and sum(r.nbytes for _, r in held) >= BATCH_BYTES:
+            self._write(held)
+            held.clear()
+            self._spilled.add(recording_id)
+
+    def discard(self, recording_id: str) -> None:
+        """A recording that was staged will not come after all."""
+        self._coming.pop(recording_id, None)
+        if recording_id in self._spilled:
+            self._spilled.discard(recording_id)
+            self._merge("recordings", _removed(recording_id))
+            self._finish_removals()
+
+    def add(self, recording: Mapping[str, Any], tables: Mapping[str, pa.Table] | None = None) -> None:
+        """One whole recording: its row, and its rows of the other tables, by name or staged before."""
+        recording_id = recording["recording_id"]
+        self._spilled.discard(recording_id)
+        row = pa.Table.from_pylist([dict(recording)], schema=RECORDINGS)
+        for name, rows in [*self._coming.pop(recording_id, []), *(tables or {}).items(), ("recordings", row)]:
+            self._hold(name, rows)
+        late = time.monotonic() - self._flushed > BATCH_S
+        if self._rows >= BATCH_ROWS or self._bytes >= BATCH_BYTES or late:
             self.flush()
+
+    def put_files(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """With the next commit."""
+        self._hold("files", pa.Table.from_pylist([dict(r) for r in rows], schema=FILES))
+
+    def move(self, recording_id: str, gone: str, uris: Sequence[str]) -> None:
+        """With the next commit: the content is no longer at `gone`, but at `uris`, and so are its streams' files."""
+        self._moves.append((recording_id, gone, list(uris)))
+
+    def _hold(self, name: str, rows: pa.Table) -> None:
+        if len(rows):
+            self._pending.setdefault(name, []).append(rows)
+            self._rows += len(rows)
+            self._bytes += rows.nbytes
 
     def flush(self) -> None:
         """Commit what is pending. Killed in between, nothing of it is seen."""
-        for name in sorted(self._pending, key=_rank):
-            self._merge(name, pa.concat_tables(self._pending[name]))
+        self._write([(name, rows) for name, held in self._pending.items() for rows in held])
         self._pending.clear()
         self._rows = self._bytes = 0
+        for recording_id, gone, uris in self._moves:
+            where = one_of("recording_id", [recording_id])
+            for row in self.store.need("recordings").search().where(where).to_list():
+                streams = [{**s, "path": _moved(s["path"], gone, uris[0])} for s in row["streams"]]
+                row |= {"uris": uris, "streams": streams}
+                self._merge("recordings", pa.Table.from_pylist([row], schema=RECORDINGS))
+        self._moves.clear()
+        self._flushed = time.monotonic()
+
+    def _write(self, held: Sequence[tuple[str, pa.Table]]) -> None:
+        for name in sorted({name for name, _ in held}, key=_rank):
+            self._merge(name, pa.concat_tables([rows for its, rows in held if its == name]))
 
     def _merge(self, name: str, rows: pa.Table) -> None:
+        """Raises ArchiveError where the disk is full or will not be written to."""
         key = rows.schema.names[0]
         rows = _last_of_each(rows, key)
-        table: Any = self.store.table(name, create=rows.schema)
-        table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(rows)
+        try:
+            table: Any = self.store.table(name, create=rows.schema)
+            table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(rows)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ArchiveError(_why(self.store.root, name, error)) from error
 
     def put_models(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self._merge("models", pa.Table.from_pylist([dict(r) for r in rows], schema=MODELS))
+
+    def empty_space(self, space: str, fingerprint: str) -> None:
+        """Take out all vectors of a space, and that the model `fingerprint` has encoded anything: cut off in between,
+        that model encodes again."""
+        table = self.store.need("recordings")
+        rows = table.search().where(f"array_has_any(fingerprints, [{quote(fingerprint)}])").to_arrow()
+        left = [[f for f in held if f != fingerprint] for held in rows["fingerprints"].to_pylist()]
+        if len(rows):
+            at = rows.schema.get_field_index("fingerprints")
+            self._merge("recordings", rows.set_column(at, rows.schema.field(at), pa.array(left, pa.list_(pa.string()))))
+        self.store.drop(n for n in self.store.table_names() if n.rpartition("_")[0] == space)
 
     def put_run(self, row: Mapping[str, Any]) -> None:
         self._merge("runs", pa.Table.from_pylist([dict(row)], schema=RUNS))
@@ -115,6 +186,25 @@ class Writer:
 
 def _rank(name: str) -> tuple[int, str]:
     return next(i for i, suffix in enumerate(ORDER) if name.endswith(suffix)), name
+
+
+def _moved(path: str, gone: str, to: str) -> str:
+    return to + path.removeprefix(gone) if path == gone or path.startswith(gone + "/") else path
+
+
+def _removed(recording_id: str) -> pa.Table:
+    return pa.Table.from_pylist([{**failed_row(recording_id, [], ""), "status": "removed"}], schema=RECORDINGS)
+
+
+def _why(root: object, table: str, error: Exception) -> str:
+    said = " ".join(str(error).split())
+    if "No space left" in said or "os error 28" in said:
+        why = "the disk is full: free some space"
+    elif "File too large" in said or "os error 27" in said or "quota" in said.lower():
+        why = "a limit on the size of files or on the disk's quota was reached: raise it"
+    else:
+        why = f"{said[:300]}: mend it"
+    return f"{root}: the table {table} cannot be written: {why} and run again; what was committed is kept"
 
 
 def _last_of_each(rows: pa.Table, key: str) -> pa.Table:

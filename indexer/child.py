@@ -1,0 +1,121 @@
+"""A child process that reads recordings, as its parent sees it: asked, answering, timed out, dead."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from typing import IO, Any
+
+from motionseek.errors import MotionseekError
+from motionseek.indexer.wire import receive
+from motionseek.indexer.worker import KINDS, Failure
+
+LAST = ("Identity", "End", "Failure")
+
+
+class ChildDied(MotionseekError):
+    """A child ended in the middle of a job. lasting: it would again."""
+
+    def __init__(self, reason: str, lasting: bool) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
+
+
+class Child:
+    """Started when first asked, and again after it died."""
+
+    def __init__(self, timeout_s: float, memory_gb: float) -> None:
+        self._timeout_s, self._memory_gb = timeout_s, memory_gb
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said: IO[bytes] | None = None
+        self._timed_out = False
+
+    def ask(self, job: dict[str, Any]) -> Iterator[Any]:
+        """Its messages, the last of which is an Identity, an End or a Failure. Raises ChildDied."""
+        process = self._started()
+        try:
+            self._tell(process, job)
+            while True:
+                message = self._answer(process)
+                yield message
+                if isinstance(message, Failure) and message.memory:
+                    self.close()  # what is left of its memory may be in pieces
+                if type(message).__name__ in LAST:
+                    return
+        except (EOFError, OSError) as error:
+            raise self._death(process) from error
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout, self._said):
+                if pipe is not None:
+                    pipe.close()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            # What decoders print is kept, for the reason of a death.
+            self._said = tempfile.TemporaryFile()  # noqa: SIM115
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+            # -P: no module comes from the folder that we happen to be in.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "motionseek.indexer.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                env={**environment, "OMP_NUM_THREADS": "1"},
+            )
+            self._tell(self._process, {"do": "limit", "memory_bytes": int(self._memory_gb * (1 << 30))})
+        return self._process
+
+    @staticmethod
+    def _tell(process: subprocess.Popen[bytes], job: dict[str, Any]) -> None:
+        if process.stdin is None:
+            raise EOFError
+        process.stdin.write(json.dumps(job).encode() + b"\n")
+        process.stdin.flush()
+
+    def _answer(self, process: subprocess.Popen[bytes]) -> Any:
+        watch = threading.Timer(self._timeout_s, self._too_late, (process,))
+        watch.daemon = True
+        watch.start()
+        try:
+            if process.stdout is None:
+                raise EOFError
+            return receive(process.stdout, KINDS)
+        finally:
+            watch.cancel()
+
+    def _too_late(self, process: subprocess.Popen[bytes]) -> None:
+        self._timed_out = True
+        process.kill()
+
+    def _death(self, process: subprocess.Popen[bytes]) -> ChildDied:
+        code, timed_out, self._timed_out = process.wait(), self._timed_out, False
+        last = self._last_words()
+        self.close()
+        if timed_out:
+            return ChildDied(
+                f"reading gave no sign of life for {self._timeout_s:g} s and was ended: give it a longer --timeout",
+                False,
+            )
+        if code == -signal.SIGKILL:
+            return ChildDied("its reader was killed, perhaps for want of memory", False)
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return ChildDied(f"its reader crashed ({how})" + (f": {last}" if last else ""), code < 0)
+
+    def _last_words(self) -> str:
+        if self._said is None:
+            return ""
+        self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - 400))
+        lines = self._said.read().decode(errors="replace").strip().splitlines()
+        return lines[-1][:200] if lines else ""

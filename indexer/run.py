@@ -1,0 +1,214 @@
+"""One pass over the sources: what each means for the archive, and what is written of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from motionseek.errors import ArchiveError, ModelError
+from motionseek.indexer.catalog import Catalog, Row, failed_row
+from motionseek.indexer.encode import Encoding
+from motionseek.indexer.feed import Claim, Item, Message
+from motionseek.indexer.prepare import Encoders, End, Head, Needs, Piece, Signals
+from motionseek.indexer.readers.hashes import settled
+from motionseek.indexer.report import Event, Tally
+from motionseek.indexer.schema import row_id
+from motionseek.indexer.windows import TICK_S
+from motionseek.indexer.worker import Failure, Identity, failure_of
+from motionseek.indexer.writer import Writer
+from motionseek.types import Recording
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Open:
+    """A recording whose pieces are coming."""
+
+    recording_id: str
+    fingerprints: set[str]
+    fresh: bool
+    encoding: Encoding | None = None
+    head: Head | None = None
+
+
+@dataclass(eq=False)
+class Run:
+    """Messages of a Feed → rows and events. Without a writer nothing is written, and nothing is asked to be read."""
+
+    writer: Writer | None
+    catalog: Catalog
+    models: Mapping[str, Encoders]
+    window_s: float
+    stride_s: float
+    total: int
+    retry: bool = False
+    limit: int | None = None
+    tally: Tally = field(default_factory=Tally)
+    done: int = 0
+    _open: dict[str, _Open] = field(default_factory=dict)
+    _claimed: dict[str, _Open] = field(default_factory=dict)
+    _known: dict[str, Failure] = field(default_factory=dict)
+    _displaced: list[str] = field(default_factory=list)
+    _taken: int = 0
+
+    def claim(self, item: Item, recording_id: str) -> Claim:
+        """What to do with content met at a place; see `Feed`."""
+        if any(one.recording_id == recording_id for one in list(self._claimed.values())):
+            return Claim("later")
+        known = self.catalog.readable(recording_id)
+        missing = set(self.models) - set(known["fingerprints"]) if known else set(self.models)
+        if known and not missing:
+            if item.uri in known["uris"] or self.writer is None:
+                return Claim("nothing")
+            self._claimed[item.uri] = _Open(recording_id, set(), False)
+            return Claim("read", Needs(self.window_s, self.stride_s))
+        reason = "" if self.retry or isinstance(item.given, Recording) else self.catalog.known_failure(recording_id)
+        if reason:
+            self._known[item.uri] = Failure(reason, True)
+            return Claim("nothing")
+        if self.limit is not None and self._taken >= self.limit:
+            return Claim("stop")
+        self._taken += 1
+        self._claimed[item.uri] = _Open(recording_id, missing, known is None)
+        return Claim("nothing") if self.writer is None else Claim("read", self._needs(missing))
+
+    def _needs(self, fingerprints: set[str]) -> Needs:
+        return Needs.of(self._encoders(fingerprints), self.window_s, self.stride_s)
+
+    def _encoders(self, fingerprints: set[str]) -> Encoders:
+        return {key: e for name in self.models if name in fingerprints for key, e in self.models[name].items()}
+
+    def take(self, item: Item, message: Message) -> Event | None:
+        """Errors of the archive and of models end the run; all others are the source's, and are recorded with it."""
+        if isinstance(message, Identity):
+            return self._identified(item, message)
+        if isinstance(message, Failure):
+            return self._failed(item, message)
+        if item.uri not in self._open:
+            return None  # it has failed already, and this is what was still on its way
+        try:
+            return self._go_on(item, self._open[item.uri], message)
+        except (ArchiveError, ModelError):
+            raise
+        except Exception as error:
+            log.info("%s failed", item.uri, exc_info=error)
+            return self._failed(item, failure_of(error))
+
+    def _identified(self, item: Item, identity: Identity) -> Event | None:
+        if self.writer is not None:
+            self.writer.put_files([vars(f) for f in identity.files if settled(f)])
+        if (failure := self._known.pop(item.uri, None)) is not None:
+            self._open[item.uri] = _Open(identity.recording_id, set(), True)
+            return self._failed(item, failure)
+        opened = self._claimed.get(item.uri)
+        if opened is not None and self.writer is not None:
+            self._open[item.uri] = opened
+            return None
+        self._claimed.pop(item.uri, None)
+        if opened is not None:
+            self.tally.planned += 1
+            return self._event(item, "new")
+        self.tally.skipped += 1
+        self._displace(identity.recording_id, item.uri)
+        return self._event(item, "known")
+
+    def _go_on(self, item: Item, opened: _Open, message: Head | Piece | End) -> Event | None:
+        writer = self._writer
+        if isinstance(message, Head):
+            opened.head = message
+            encoders = self._encoders(opened.fingerprints)
+            opened.encoding = Encoding(encoders, self.window_s, message.row["labels"])
+            return None
+        if opened.encoding is None or opened.head is None:
+            raise ArchiveError(f"{item.uri}: its reader sent a piece before its head: report this")
+        if isinstance(message, End):
+            return self._whole(item, opened, opened.head, opened.encoding, message)
+        with self.tally.timed("encode"):
+            for name, rows in opened.encoding.take(message):
+                writer.stage(opened.recording_id, name, rows, spill=opened.fresh)
+        if isinstance(message, Signals) and not message.last:
+            return self._event(item, "", stage="piece", seconds=message.stop * TICK_S)
+        return None
+
+    def _whole(self, item: Item, opened: _Open, head: Head, encoding: Encoding, end: End) -> Event:
+        known = self.catalog.readable(opened.recording_id)
+        problems = "; ".join(p for p in (head.row["reason"], *end.problems) if p)
+        row: Row = {
+            **head.row,
+            "uris": self.catalog.uris(opened.recording_id, item.uri),
+            "status": "partial" if problems else "ok",
+            "reason": problems,
+            "quality": known["quality"] if known and not encoding.windows else encoding.quality,
+            "fingerprints": sorted({*(known["fingerprints"] if known else []), *opened.fingerprints}),
+        }
+        if not opened.fingerprints and known:
+            row |= {"status": known["status"], "reason": known["reason"]}
+        with self.tally.timed("write"):
+            self._writer.add(row)
+        self.catalog.put(row)
+        self._close(item)
+        self._displace(opened.recording_id, item.uri)
+        if not opened.fingerprints:
+            self.tally.skipped += 1
+            return self._event(item, "known", "met at another place")
+        self.tally.indexed += 1
+        self.tally.windows += encoding.windows
+        self.tally.recorded_s += head.duration_s
+        if problems:
+            self.tally.partial.append((item.uri, problems))
+        return self._event(item, row["status"], problems, seconds=head.duration_s, windows=encoding.windows)
+
+    def _failed(self, item: Item, failure: Failure) -> Event:
+        opened = self._open.get(item.uri) or self._claimed.get(item.uri)
+        self._close(item)
+        self.tally.failed.append((item.uri, failure.reason))
+        recording_id = opened.recording_id if opened else row_id("unreadable", item.uri)
+        if self.writer is not None:
+            self.writer.discard(recording_id)
+            if not self.catalog.readable(recording_id):
+                self._note(item, recording_id, failure)
+                if opened is not None:
+                    # Content that could not even be looked at may come back as it was; what changed will not.
+                    self._displace(recording_id, item.uri)
+        return self._event(item, "failed", failure.reason)
+
+    def _note(self, item: Item, recording_id: str, failure: Failure) -> None:
+        known = self.catalog.rows.get(recording_id)
+        uris = self.catalog.uris(recording_id, item.uri)
+        row = failed_row(recording_id, uris, failure.reason, item.format, lasting=failure.lasting)
+        if known is None or (known["reason"], known["uris"]) != (failure.reason, uris):
+            self._writer.add(row)
+        self.catalog.put(row)
+
+    def _close(self, item: Item) -> None:
+        self._open.pop(item.uri, None)
+        self._claimed.pop(item.uri, None)
+
+    def _displace(self, recording_id: str, uri: str) -> None:
+        """Whatever else was met at this place is no longer there."""
+        if self.writer is None:
+            return
+        gone, elsewhere = self.catalog.displaced(recording_id, uri)
+        for other, left in elsewhere.items():
+            self.writer.move(other, uri, left)
+        for other in [*gone, *elsewhere]:
+            self.catalog.forget(other, uri)
+        self._displaced += gone
+
+    def finish(self) -> None:
+        """Commit; only then take out what was replaced."""
+        self._writer.flush()
+        self._writer.remove(sorted(i for i in set(self._displaced) if self.catalog.lies_nowhere(i)))
+        self._writer.optimize()
+
+    @property
+    def _writer(self) -> Writer:
+        if self.writer is None:
+            raise ArchiveError("a dry run writes nothing")
+        return self.writer
+
+    def _event(self, item: Item, status: str, reason: str = "", *, stage: str = "recording", **more: float) -> Event:
+        self.done += stage == "recording"
+        return Event(stage, self.done, self.total, item.uri, status, reason, **more)  # type: ignore[arg-type]

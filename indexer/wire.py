@@ -1,0 +1,82 @@
+"""Messages between the indexer and its child processes: JSON, with arrays as raw bytes after it.
+
+What a child says comes from files that nobody has checked, so nothing in a message can run code.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+_LENGTHS = struct.Struct("<II")
+MOST_BYTES = 1 << 31
+
+
+def send(file: IO[bytes], message: Any) -> None:
+    """A dataclass, of JSON values, arrays and dataclasses, onto a pipe."""
+    arrays: list[Array] = []
+    tree = _plain(message, arrays)
+    head = json.dumps([tree, [[a.dtype.str, a.shape] for a in arrays]]).encode()
+    file.write(_LENGTHS.pack(len(head), len(arrays)))
+    file.write(head)
+    for array in arrays:
+        file.write(array.reshape(-1).view(np.uint8).data)
+    file.flush()
+
+
+def receive(file: IO[bytes], kinds: Mapping[str, type]) -> Any:
+    """The next message. kinds: the dataclasses that may come, by name. Raises EOFError where the other end is gone."""
+    length, _ = _LENGTHS.unpack(_read(file, _LENGTHS.size))
+    tree, shapes = json.loads(bytes(_read(file, length)))
+    arrays = []
+    for kind, shape in shapes:
+        dtype = np.dtype(kind)
+        held = _read(file, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+        arrays.append(np.frombuffer(held, dtype).reshape(shape))
+    return _whole(tree, arrays, kinds)
+
+
+def _read(file: IO[bytes], count: int) -> bytearray:
+    if not 0 <= count < MOST_BYTES:
+        raise EOFError
+    held = bytearray(count)
+    view, done = memoryview(held), 0
+    while done < count:
+        more = file.readinto(view[done:])  # type: ignore[attr-defined]
+        if not more:
+            raise EOFError
+        done += more
+    return held
+
+
+def _plain(value: Any, arrays: list[Array]) -> Any:
+    if isinstance(value, np.ndarray):
+        arrays.append(np.ascontiguousarray(value))
+        return {"#": len(arrays) - 1}
+    if is_dataclass(value):
+        return {"@": type(value).__name__, **{f.name: _plain(getattr(value, f.name), arrays) for f in fields(value)}}
+    if isinstance(value, Mapping):
+        return {"=": {name: _plain(held, arrays) for name, held in value.items()}}
+    if isinstance(value, list | tuple):
+        return [_plain(held, arrays) for held in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _whole(value: Any, arrays: list[Array], kinds: Mapping[str, type]) -> Any:
+    if isinstance(value, list):
+        return tuple(_whole(held, arrays, kinds) for held in value)
+    if not isinstance(value, dict):
+        return value
+    if "#" in value:
+        return arrays[value["#"]]
+    if "=" in value:
+        return {name: _whole(held, arrays, kinds) for name, held in value["="].items()}
+    names = {name: _whole(held, arrays, kinds) for name, held in value.items() if name != "@"}
+    return kinds[value["@"]](**names)
