@@ -80,7 +80,7 @@ def resample(
         values = np.zeros((len(grid_t_s), samples.shape[1]))
         edges = np.concatenate([[0], np.flatnonzero(np.diff(t_s) > LONG_GAP_S) + 1, [len(t_s)]])
         for held in (slice(a, b) for a, b in pairwise(edges) if b - a > 1):
-            first, last = t_s[held][0] - grid_step_s, t_s[held][-1] + grid_step_s
+            first, last = t_s[held][0] - grid_step_s - 1e-9, t_s[held][-1] + grid_step_s + 1e-9
             at = slice(*np.searchsorted(grid_t_s, [first, last]))
             if at.start < at.stop:
                 values[at] = _low_passed(t_s[held], samples[held], step_s, gap_s, inside_t_s[at], grid_step_s)

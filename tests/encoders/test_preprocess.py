@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,24 @@ def test_a_gap_is_masked_and_does_not_shift_what_follows() -> None:
     assert mask[(grid < 3.98) | (grid > 5.02)].all()
     late = grid > 5.3
     assert np.abs(values[late & mask, 0] - grid[late & mask]).max() < 0.02
+
+
+def test_a_gap_of_ten_hours_costs_nothing_and_changes_nothing() -> None:
+    rng = np.random.default_rng(0)
+    first, later = np.arange(0, 30, 1e-3), 36_000 + np.arange(0, 30, 1e-3)
+    t_s, x = np.concatenate([first, later]), rng.normal(size=(60_000, 3))
+    grid = np.arange(0, 36_030, 0.02)
+    tracemalloc.start()
+    values, mask = resample(t_s, x, grid)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 250e6  # the values alone are 22 MB; the stream's own clock over the gap would be 864 MB
+    assert mask.sum() == pytest.approx(3000, abs=4)
+    for t, held in ((first, slice(0, 30_000)), (later, slice(30_000, 60_000))):
+        at = (grid >= t[0]) & (grid <= t[-1])
+        alone, there = resample(t, x[held], grid[at])
+        np.testing.assert_allclose(values[at], alone, atol=1e-5)
+        np.testing.assert_array_equal(mask[at], there)
 
 
 def test_nan_rows_are_missing() -> None:
