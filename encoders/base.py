@@ -80,11 +80,14 @@ class StreamEncoder(Protocol):
         masked where less than half of its own span is there; one whose context is cut is kept."""
         ...
 
+    blocks: int
+    """`project` gives so many equal blocks of numbers, each of other parts: what a query lacks is zero in its block."""
+
     def pool(self, token: Float32, mask: Bool) -> Embeddings:
         """Windows of tokens (B, P, T, D), mask (B, P, T) → Embeddings with `global_` and `local`."""
         ...
 
     def project(self, token: Float32, mask: Bool) -> Float32:
-        """Windows of exactly window_s / token_s tokens → (B, K) float32, un-normalised; inner products of two such
-        vectors approximate the sum of token cosines: the vector that candidates are searched by."""
+        """Windows of exactly window_s / token_s tokens → (B, blocks * K) float32, un-normalised; inner products of two
+        such vectors approximate the sum of token cosines: the vector that candidates are searched by."""
         ...

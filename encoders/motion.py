@@ -82,7 +82,8 @@ class PartTrunk(nn.Module):
 
 @dataclass(frozen=True)
 class MotionConfig:
-    """Sizes of one side (sensors or pose) of the motion space. tokens: per window, projected: numbers per window."""
+    """Sizes of one side (sensors or pose) of the motion space. tokens: per window, projected: numbers per window and
+    part."""
 
     kind: str
     width: int = 128
@@ -91,7 +92,7 @@ class MotionConfig:
     global_dim: int = 128
     dropout: float = 0.1
     tokens: int = 25
-    projected: int = 128
+    projected: int = 96
 
 
 class MotionEncoder(nn.Module):
@@ -99,7 +100,6 @@ class MotionEncoder(nn.Module):
 
     parts = 6
     projection: Tensor
-    projection_mean: Tensor
 
     def __init__(self, config: MotionConfig) -> None:
         super().__init__()
@@ -110,9 +110,8 @@ class MotionEncoder(nn.Module):
         self.fuse = nn.Sequential(
             nn.Linear(self.parts * (config.local_dim + 1), 256), nn.GELU(), nn.Linear(256, config.global_dim)
         )
-        flat = self.parts * config.tokens * config.token_dim
-        self.register_buffer("projection", torch.zeros(flat, config.projected))
-        self.register_buffer("projection_mean", torch.zeros(flat))
+        flat = config.tokens * config.token_dim
+        self.register_buffer("projection", torch.zeros(self.parts, flat, config.projected))
 
     def tokens(self, x: Tensor, hop: int = TOKEN_SAMPLES, parts: Tensor | None = None) -> Tensor:
         """x (B, P, C, L) → (B, 6, T, token_dim), not normalised; or only `parts` (P',) of them, x (B, P', C, L).
@@ -136,15 +135,15 @@ class MotionEncoder(nn.Module):
         return local, self.fuse(flat.flatten(1))
 
     def project(self, token: Tensor, mask: Tensor) -> Tensor:
-        """Unit tokens of one window each (B, 6, tokens, D) → (B, projected): principal axes of the window's tokens.
+        """Unit tokens of one window each (B, 6, tokens, D) → (B, 6 * projected): per part the principal axes of its
+        tokens, one part after another, so that a query of one part is compared by that part's numbers alone.
 
-        Missing tokens sit at the mean, so they add nothing to an inner product of two projections.
+        Missing tokens are zero, so they add nothing to an inner product of two projections.
         """
-        flat = token.flatten(1)
-        if flat.shape[1] != len(self.projection_mean):
+        if token.shape[2] != self.config.tokens:
             raise ModelError(f"a window must have {self.config.tokens} tokens, not {token.shape[2]}")
-        weight = mask[..., None].expand_as(token).flatten(1).to(token.dtype)
-        return (flat - self.projection_mean) * weight @ self.projection
+        flat = (token * mask[..., None]).flatten(2)
+        return torch.einsum("bpf,pfk->bpk", flat, self.projection).flatten(1)
 
 
 @dataclass(frozen=True)

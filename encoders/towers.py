@@ -87,6 +87,7 @@ class MotionTower(_Tower):
     net: MotionEncoder
     levels: tuple[Level, ...] = ("global", "local", "token")
     token_s = TOKEN_S
+    blocks = MotionEncoder.parts
     context_s = PartTrunk.context_s
 
     @torch.inference_mode()
@@ -131,7 +132,7 @@ class MotionTower(_Tower):
 
     @torch.inference_mode()
     def project(self, token: Float32, mask: Bool) -> Float32:
-        """Unit tokens (B, 6, 25, D) of whole windows, mask (B, 6, 25) → (B, 128), un-normalised."""
+        """Unit tokens (B, 6, 25, D) of whole windows, mask (B, 6, 25) → (B, 6 * K), un-normalised."""
         projected = self.net.project(
             torch.from_numpy(np.ascontiguousarray(token)).to(self.device),
             torch.from_numpy(np.ascontiguousarray(mask)).to(self.device),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -57,17 +58,20 @@ class MotionObjective(Objective):
         sizes = {k: v for k, v in vars(config or MotionConfig("imu")).items() if k != "kind"}
         self.imu, self.pose = (MotionEncoder(MotionConfig(kind, **sizes)) for kind in ("imu", "pose"))
         self.log_scale = nn.Parameter(torch.tensor([math.log(20.0), math.log(10.0), math.log(14.0), math.log(14.0)]))
-        self.networks = {(space, "imu"): self.imu, (space, "pose"): self.pose}
+        self.networks: dict[tuple[str, str], nn.Module] = {(space, "imu"): self.imu, (space, "pose"): self.pose}
         self.heads = nn.ModuleDict()
         if self.weights.text:
-            for side in ("imu", "pose"):
-                trunk = self.get_submodule(side).trunk
-                head = ActionEncoder(ActionConfig(side, trunk.config.width, text_dim, trunk.config.dropout))
-                head.trunk = trunk
+            for side, net in self._nets.items():
+                head = ActionEncoder(ActionConfig(side, net.config.width, text_dim, net.config.dropout))
+                head.trunk = net.trunk
                 self.heads[side] = head
                 self.networks[text_space, side] = head
         self.text_dim = text_dim
         self.projection_from = projection_from
+
+    @property
+    def _nets(self) -> dict[str, MotionEncoder]:
+        return {"imu": self.imu, "pose": self.pose}
 
     @property
     def compares_pose(self) -> bool:
@@ -78,10 +82,10 @@ class MotionObjective(Objective):
         """token (B, 6, T, D) unit, zero where masked; seen (B, 6, T); local, global_ and, for text, one vector."""
         found: dict[str, Tensor] = {}
         for side, x, mask in (("imu", batch.imu, batch.imu_mask), ("pose", batch.pose, batch.pose_mask)):
-            net = self.get_submodule(side)
+            net = self._nets[side]
             features, seen = part_features(net.trunk, x, mask)
             if self.heads:
-                found[f"{side}.text"] = self.heads[side].head(features, seen)
+                found[f"{side}.text"] = cast(ActionEncoder, self.heads[side]).head(features, seen)
                 found[f"{side}.there"] = seen.flatten(1).any(1)
             if self.compares_pose:
                 features, seen = features[:, : net.parts], seen[:, : net.parts]
@@ -150,23 +154,24 @@ class MotionObjective(Objective):
 
 @torch.no_grad()
 def fit_projection(imu: MotionEncoder, pose: MotionEncoder, data: Batches, *, windows: int = 4096) -> None:
-    """Principal axes of the tokens of windows, of sensors and pose together, written into both encoders."""
+    """Principal axes of each part's tokens in windows, of sensors and pose together, written into both encoders.
+
+    They are not centred: what they keep as well as they can is the inner product of two windows.
+    """
     device = imu.projection.device
-    rows, seen_of, step, taken = [], [], 0, 0
+    # (part, flat, flat): sums over windows of the outer products of a part's tokens
+    spread = torch.zeros(imu.parts, *(imu.projection.shape[1],) * 2, device=device)
+    step, taken = 0, 0
     while taken < windows and step < 8 * max(data.steps, windows // 256):
         batch = data.batch(step).to(device)
         step, taken = step + 1, taken + len(batch)
         for net, x, mask in ((imu, batch.imu, batch.imu_mask), (pose, batch.pose, batch.pose_mask)):
             features, seen = part_features(net.trunk, x[:, : net.parts], mask[:, : net.parts])
-            # of windows that are mostly there: half of what the fullest part can have
-            whole = seen.sum(2).amax(1) * 2 > seen.shape[2]
-            token = F.normalize(net.token(features[whole]), dim=-1) * seen[whole][..., None]
-            rows.append(token.flatten(1))
-            seen_of.append(seen[whole][..., None].expand_as(token).flatten(1))
-    flat, there = torch.cat(rows), torch.cat(seen_of)
-    mean = flat.sum(0) / there.sum(0).clamp(min=1)
-    torch.manual_seed(0)
-    axes = torch.pca_lowrank((flat - mean) * there, q=min(imu.config.projected, *flat.shape), center=False, niter=4)[2]
+            # of parts that are mostly there
+            whole = seen.sum(2, keepdim=True) * 2 > seen.shape[2]
+            token = F.normalize(net.token(features), dim=-1) * (seen & whole)[..., None]
+            flat = token.flatten(2).transpose(0, 1)
+            spread += flat.transpose(1, 2) @ flat
+    axes = torch.linalg.eigh(spread).eigenvectors.flip(2)[..., : imu.config.projected]
     for net in (imu, pose):
-        net.projection.copy_(F.pad(axes, (0, imu.config.projected - axes.shape[1])))
-        net.projection_mean.copy_(mean)
+        net.projection.copy_(axes)

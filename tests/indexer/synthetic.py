@@ -29,7 +29,7 @@ class LinearTokens:
 
     space = "motion"
     levels = ("global", "local", "token")
-    rate_hz, window_s, token_s, context_s = 50.0, 5.0, 0.2, 0.0
+    rate_hz, window_s, token_s, context_s, blocks = 50.0, 5.0, 0.2, 0.0, 1
 
     def __init__(self, modality: str, seed: int = 0) -> None:
         self.modality = modality
