@@ -350,6 +350,8 @@ class Moment:
     person: str = ""
     offset_s: float | None = None
     """Where the query was aligned: what to add to the query's time to get the moment's time."""
+    confidence: float | None = None
+    """How sure it is that this is no chance hit, 0 to 1, or None: see `motionseek.search.calibrate`."""
     caption: str = ""
     labels: tuple[str, ...] = ()
 
@@ -372,6 +374,7 @@ class Moment:
             "start_s": round(self.start_s, 3),
             "end_s": round(self.end_s, 3),
             "score": round(self.score, 5),
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
             "scores": {level: round(score, 5) for level, score in self.scores.items()},
             "offset_s": None if self.offset_s is None else round(self.offset_s, 4),
             "caption": self.caption,

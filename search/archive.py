@@ -15,9 +15,10 @@ from motionseek.search.by_motion import by_motion
 from motionseek.search.by_vector import by_vector
 from motionseek.search.loaded import Loaded, Source
 from motionseek.search.locate import Located, locate
+from motionseek.search.moments import choose
 from motionseek.search.plan import plans
 from motionseek.search.query import Query
-from motionseek.search.results import Clock, Rerank, SearchResult, best_apart
+from motionseek.search.results import Clock, Rerank, SearchResult
 from motionseek.search.timeline import LEVEL, SWITCH, Timeline, sentences_of, timeline
 from motionseek.types import MODALITIES, Float32, Float64, Imu, Modality, PoseTrack
 
@@ -69,22 +70,30 @@ class Archive:
         *,
         target: Modality = "video",
         k: int = 10,
+        offset: int = 0,
         rerank: Rerank | None = None,
         where: Filter | None = None,
         group: bool = True,
         placement: str | None = None,
+        through: Modality | None = None,
+        min_confidence: float = 0.0,
     ) -> SearchResult:
         """The k best moments of `target` for a sentence (str), a file (Path), an Imu or several of one wearer, a
         PoseTrack, a Moment, a vector of the space `clip`, or a Query, which may be a signed sum of such.
 
-        target: what a hit is a stretch of; `Moment.through` says which modality's vectors found it.
+        target: what a hit is a stretch of; `Moment.through` says which modality's windows found it, and `Moment.path`
+        the whole way, such as ("imu", "pose", "video", "text").   through: only windows of this modality.
         rerank: "token" scores the best 200 windows by all of their tokens at every lag and gives `offset_s`; "local"
         by one vector a part; default "token" where query and target share the motion space, else "none".
         group: the best moment of each recording only.   placement: where the query's sensor is worn.
 
-        `Moment.score` is what hits are ranked by: for motion the mean cosine of tokens (or parts); for vectors how many
-        standard deviations the window's cosine lies above those of all windows of its modality and space, which makes
-        these comparable; the cosine itself is in `scores["global"]`.
+        offset: this many better moments are left away: the next page of k begins at `offset + k`.
+        min_confidence: only moments that are at least as sure; see `motionseek.search.calibrate` for what that means.
+        No moments at all is an answer: not in here.
+
+        `Moment.score` is a cosine: of the window, or for motion the mean over tokens (or parts). Hits are ordered by
+        it; only those by vectors of several modalities or spaces, whose cosines cannot be compared, are ordered by how
+        many standard deviations they lie above the windows of their own: `scores["standard"]`.
 
         Raises QueryError where the query cannot be answered as asked, StaleIndex where a model is not the one that
         built the index. An archive without recordings answers with no moments.
@@ -94,28 +103,37 @@ class Archive:
             raise QueryError(f"k must be at least 1, not {k}")
         if target not in MODALITIES:
             raise QueryError(f"target {target!r} is not known; use one of: {', '.join(MODALITIES)}")
+        if through not in (None, *MODALITIES):
+            raise QueryError(f"through {through!r} is not known; use one of: {', '.join(MODALITIES)}")
         if rerank not in (None, "none", "local", "token"):
             raise QueryError(f"rerank {rerank!r} is not known; use none, local or token")
+        if offset < 0 or not 0 <= min_confidence <= 1:
+            raise QueryError(
+                f"offset must not be negative, nor min_confidence outside 0 to 1: {offset}, {min_confidence}"
+            )
         with clock("query"):
             asked = Query.of(query, placement=placement)
         if not self.sources:
-            return SearchResult(asked.said, target, (), clock.done(), {"kind": "exact", "recall": 1.0})
+            return SearchResult(asked.said, target, (), clock.done(), {"kind": "exact", "recall": 1.0}, offset)
         with clock("index"):
-            ways = plans(self._loaded, asked, target, where)
+            ways = plans(self._loaded, asked, target, where, through)
+        wanted = offset + k + 1
         if ways[0].level == "token":
-            moments = by_motion(self._loaded, asked, ways[0], rerank or "token", target, k, clock)
+            found = [by_motion(self._loaded, asked, ways[0], rerank or "token", wanted, clock)]
         else:
             if rerank in ("local", "token"):
                 raise QueryError(
-                    f"rerank={rerank!r} compares motion, which a {asked.modality} query and the target {target!r} do "
+                    f"rerank={rerank!r} compares motion, which a {asked.senses} query and the target {target!r} do "
                     "not share in this archive: use rerank='none'"
                 )
-            moments = [m for way in ways for m in by_vector(self._loaded, asked, way, target, k, clock)]
-            moments.sort(key=lambda m: -m.score)
+            found = [by_vector(self._loaded, asked, way, wanted, clock) for way in ways]
         with clock("group"):
-            chosen = best_apart(moments, k, group=group)
+            chosen, more = choose(
+                self._loaded, found, target, k=k, offset=offset, group=group, min_confidence=min_confidence
+            )
         index = ways[0].opened.index
-        return SearchResult(asked.said, target, chosen, clock.done(), {"kind": index.kind, "recall": index.recall})
+        about = {"kind": index.kind, "recall": index.recall}
+        return SearchResult(asked.said, target, chosen, clock.done(), about, offset, more)
 
     def score_along(
         self, query: object, recording_id: str, *, through: Modality | None = None, placement: str | None = None

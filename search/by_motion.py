@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from motionseek.indexer.tokens import StreamKey
+from motionseek.search.calibrate import against_chance
 from motionseek.search.candidates import Candidates, Columns, timed
 from motionseek.search.encode import query_tokens, token_probes
 from motionseek.search.loaded import Loaded
+from motionseek.search.moments import Found
 from motionseek.search.motion import REACH_S, local_scores, needed
 from motionseek.search.plan import Plan
 from motionseek.search.query import Query
+from motionseek.search.refine import pairs, trimmed
 from motionseek.search.rerank import fit_near
-from motionseek.search.results import Clock, Rerank, moment_at
-from motionseek.types import PARTS, Modality, Moment
+from motionseek.search.results import Clock, Rerank
+from motionseek.types import PARTS, Float32
 
 RERANKED = 200
 """Candidates whose tokens are looked at."""
 APART_S = 0.5
 
 
-def by_motion(
-    loaded: Loaded, asked: Query, plan: Plan, rerank: Rerank, target: Modality, k: int, clock: Clock
-) -> list[Moment]:
-    """Moments of one plan, best first: of the windows whose projected tokens are nearest, scored as `rerank` says."""
+def by_motion(loaded: Loaded, asked: Query, plan: Plan, rerank: Rerank, wanted: int, clock: Clock) -> Found:
+    """What one plan finds: of the windows whose projected tokens are nearest, scored as `rerank` says; the best of
+    `wanted` recordings among them."""
     opened = plan.opened
+    count = max(RERANKED, 4 * wanted)
     with clock("encode"):
         encoder = loaded.stream_encoder(asked.modality)
         tokens = query_tokens(asked, encoder)
     with clock("candidates"):
-        found = timed(
-            opened.index, opened.columns, plan.keep, token_probes(tokens, encoder), max(RERANKED, 4 * k), APART_S
-        )
+        best = timed(opened.index, opened.columns, plan.keep, token_probes(tokens, encoder), count, APART_S)
     if rerank == "none":
-        return [
-            moment_at(loaded, opened, int(row), target, i + 1, float(s), {"projected": float(s)})
-            for i, (row, s) in enumerate(zip(found.row, found.score, strict=True))
-        ]
-    best = found.take(_first(found, opened.columns, max(RERANKED, 4 * k), k))
+        start_s, end_s = opened.columns.start_s[best.row], opened.columns.end_s[best.row]
+
+        def window(i: int) -> tuple[float, float]:
+            return float(start_s[i]), float(end_s[i])
+
+        levels = {"projected": best.score}
+        sure = _by_chance(opened.columns, best, best.score)
+        return Found(plan, asked, best.row, best.score, best.score, levels, None, window, sure)
+    best = best.take(_first(best, opened.columns, count, wanted))
     with clock("tokens"):
         keys, which = _streams_of(opened.columns, best)
         spans = needed(keys, which, best.offset_s, asked.meant)
@@ -46,24 +53,31 @@ def by_motion(
     with clock("rerank"):
         streams = [(s.start_s, s.token[: len(PARTS)], s.mask[: len(PARTS)]) for s in (held[key] for key in keys)]
         fitted = fit_near(tokens, streams, which, best.offset_s, REACH_S)
-        scores = {"token": fitted.score}
-        rank_by = fitted.score
+        levels = {"projected": best.score, "token": fitted.score}
+        score = fitted.score
         if rerank == "local":
-            rank_by = scores["local"] = local_scores(tokens, encoder, streams, which, fitted.offset_s)
-        order = [i for i in np.argsort(-rank_by, kind="stable") if np.isfinite(rank_by[i])]
-        return [
-            moment_at(
-                loaded,
-                opened,
-                int(best.row[i]),
-                target,
-                rank + 1,
-                float(rank_by[i]),
-                {"projected": float(best.score[i])} | {level: float(s[i]) for level, s in scores.items()},
-                aligned=(asked.meant, float(fitted.offset_s[i])),
-            )
-            for rank, i in enumerate(order)
-        ]
+            score = levels["local"] = local_scores(tokens, encoder, streams, which, fitted.offset_s)
+        order = np.argsort(-score, kind="stable")
+        order = order[np.isfinite(score[order])]
+        best, score, which = best.take(order), score[order], which[order]
+        offset_s = fitted.offset_s[order]
+        levels = {level: of[order] for level, of in levels.items()}
+
+    def span(i: int) -> tuple[float, float]:
+        meant = trimmed(*pairs(tokens, streams[which[i]], float(offset_s[i])), tokens.token_s) or asked.meant
+        start_s, end_s = max(meant[0], asked.meant[0]), min(meant[1], asked.meant[1])
+        return start_s + float(offset_s[i]), end_s + float(offset_s[i])
+
+    return Found(plan, asked, best.row, score, score, levels, offset_s, span, _by_chance(opened.columns, best, score))
+
+
+def _by_chance(columns: Columns, found: Candidates, score: Float32) -> Callable[[int], float]:
+    recording = columns.recording[found.row]
+
+    def confidence(i: int) -> float:
+        return against_chance(float(score[i]), score[recording != recording[i]])
+
+    return confidence
 
 
 def _streams_of(columns: Columns, found: Candidates) -> tuple[list[StreamKey], npt.NDArray[np.int64]]:

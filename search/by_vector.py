@@ -7,34 +7,47 @@ from collections.abc import Sequence
 import numpy as np
 
 from motionseek.errors import ModelError, QueryError
+from motionseek.search.calibrate import against_rivals
 from motionseek.search.candidates import Candidates, timeless
 from motionseek.search.encode import Probes, video_probes, window_probes
 from motionseek.search.loaded import Loaded
+from motionseek.search.moments import Found
 from motionseek.search.plan import Plan, overlap_s
 from motionseek.search.query import Query
-from motionseek.search.results import Clock, moment_at
-from motionseek.types import Modality, Moment
+from motionseek.search.refine import grown
+from motionseek.search.results import Clock
 
 RERANKED = 200
 """Candidates of each probe, at least."""
 
 
-def by_vector(loaded: Loaded, asked: Query, plan: Plan, target: Modality, k: int, clock: Clock) -> list[Moment]:
-    """Moments of one plan, best first."""
+def by_vector(loaded: Loaded, asked: Query, plan: Plan, wanted: int, clock: Clock) -> Found:
+    """What one plan finds, windows of at least `wanted` recordings where there are as many."""
     opened = plan.opened
     with clock("encode"):
-        asked_probes = probes(loaded, asked, plan.space)
+        probe = probes(loaded, asked, plan.space).vector
     with clock("candidates"):
-        spread, count = opened.spreads, max(RERANKED, 4 * k)
-        found = [
-            timeless(opened.index, opened.columns, plan.keep, vector, plan.through, spread, count, k)
-            for vector in asked_probes.vector
-        ]
-        best = _merged(found)
-    return [
-        moment_at(loaded, opened, int(row), target, i + 1, float(rank), {"global": float(score)})
-        for i, (row, rank, score) in enumerate(zip(best.row, best.rank_score, best.score, strict=True))
-    ]
+        spread, count = opened.spreads, max(RERANKED, 4 * wanted)
+        best = _merged(
+            [
+                timeless(opened.index, opened.columns, plan.keep, vector, plan.through, spread, count, wanted)
+                for vector in probe
+            ]
+        )
+
+    def span(i: int) -> tuple[float, float]:
+        modality = opened.columns.modality[best.row[i]].item()
+        return grown(opened, int(best.row[i]), probe, float((probe @ spread[modality].mean).max()))
+
+    def confidence(i: int) -> float:
+        window = opened.index.vectors(best.row[i : i + 1])
+        nearest = probe[int((probe @ window[0]).argmax())]
+        modality = opened.columns.modality[best.row[i]].item()
+        rivals = loaded.rivals(plan.space, in_words=asked.senses == "text")
+        return float(against_rivals(rivals, modality, nearest, window)[0])
+
+    levels = {"global": best.score, "standard": best.rank_score}
+    return Found(plan, asked, best.row, best.rank_score, best.score, levels, None, span, confidence)
 
 
 def probes(loaded: Loaded, asked: Query, space: str) -> Probes:

@@ -17,8 +17,9 @@ from motionseek.indexer.ann import AnnIndex, open_index
 from motionseek.indexer.filters import Filter
 from motionseek.indexer.store import ModelRow, Store
 from motionseek.indexer.tokens import StreamKey
+from motionseek.search.calibrate import RIVALS, SAMPLE, Rivals
 from motionseek.search.candidates import Columns, Spread, spreads
-from motionseek.types import MODALITIES, Bool, Level, Modality
+from motionseek.types import MODALITIES, Bool, Level, Modality, Narration
 
 if TYPE_CHECKING:
     from motionseek.indexer.pipeline import ModelLike
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """What a search needs to know of one recording. spans: modality → (start_s, end_s) of its streams."""
+    """What a search needs to know of one recording. spans: modality → (start_s, end_s) of its streams.
+    narrations: in order of their starts."""
 
     uri: str
     labels: tuple[str, ...]
     spans: Mapping[str, tuple[float, float]]
+    narrations: tuple[Narration, ...] = ()
 
 
 @dataclass(eq=False)
@@ -59,6 +62,7 @@ class Loaded:
         self._given = [load(model) for model in models]
         self._models: dict[str, ModelLike] = {}
         self._opened: dict[tuple[str, str], Opened] = {}
+        self._rivals: dict[tuple[str, bool], Rivals] = {}
 
     # -- recordings
 
@@ -102,6 +106,24 @@ class Loaded:
         allowed = self.store.windows(where, columns=["window_id"])["window_id"].combine_chunks()
         found: Bool = pa.compute.is_in(index.windows["window_id"], value_set=allowed).to_numpy().astype(np.bool_)
         return found
+
+    def rivals(self, space: str, *, in_words: bool) -> Rivals:
+        """What a query of the space competes with: everyday sentences for a query in words, else other windows."""
+        if (space, in_words) not in self._rivals:
+            opened = self.open(space, "global")
+            rows = np.arange(len(opened.index))
+            rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 4 * SAMPLE)).astype(np.int64))]
+            windows = opened.index.vectors(rows)
+            if in_words:
+                told = self.encoder(space, "text").encode(list(RIVALS)).global_
+                vector = windows[:0] if told is None else told
+            else:
+                vector = windows[:: max(1, len(windows) // SAMPLE)]
+            modality = opened.columns.modality[rows]
+            cosine = windows @ vector.T
+            spread = {m: float(cosine[modality == m].std()) for m in np.unique(modality).tolist() if len(vector)}
+            self._rivals[space, in_words] = Rivals(vector, spread)
+        return self._rivals[space, in_words]
 
     # -- models
 
@@ -167,4 +189,5 @@ def _source(row: Mapping[str, Any]) -> Source:
     for stream in streams:
         start_s, end_s = spans.get(stream["modality"], (np.inf, -np.inf))
         spans[stream["modality"]] = min(start_s, stream["start_s"]), max(end_s, stream["end_s"])
-    return Source(row["uris"][0] if row["uris"] else "", tuple(row["labels"]), spans)
+    told = sorted((Narration(**n) for n in row["narrations"]), key=lambda n: n.start_s)
+    return Source(row["uris"][0] if row["uris"] else "", tuple(row["labels"]), spans, tuple(told))

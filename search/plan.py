@@ -13,7 +13,7 @@ from motionseek.indexer.schema import vector_table_name
 from motionseek.search.candidates import Columns
 from motionseek.search.loaded import Loaded, Opened
 from motionseek.search.query import Query
-from motionseek.types import Bool, Float64, Level, Modality
+from motionseek.types import MODALITIES, Bool, Float64, Level, Modality
 
 MOTION_THROUGH: Mapping[Modality, tuple[Modality, ...]] = {"video": ("pose",), "imu": ("imu",), "pose": ("pose",)}
 """Target → the modalities whose motion tokens find it. A picture's motion is the body's in it."""
@@ -39,51 +39,78 @@ class Plan:
     keep: Bool
 
 
-def plans(loaded: Loaded, asked: Query, target: Modality, where: Filter | None) -> list[Plan]:
-    """The ways to answer for which the archive has windows: by motion, or else through every space of vectors that
-    understands the query. Raises QueryError where there is none, saying what there is."""
+def plans(
+    loaded: Loaded, asked: Query, target: Modality, where: Filter | None, through: Modality | None = None
+) -> list[Plan]:
+    """The best ways to answer for which the archive has windows; several where windows of several spaces are compared.
+
+    In turn: motion that query and target share; vectors that both have; then whatever else the target's recordings
+    hold, by motion or by vectors, from where the target is a step along the recording. through: only these windows.
+    Raises QueryError where there is no way, saying what there is.
+    """
     if target not in loaded.modalities:
         raise QueryError(f"no recording of this archive holds {target}; it has: {', '.join(loaded.modalities)}")
-    ways: list[tuple[str, Level, tuple[Modality, ...]]] = []
-    if asked.modality in ("imu", "pose") and target in MOTION_THROUGH and loaded.speaks("motion", asked.modality):
-        ways.append(("motion", "token", MOTION_THROUGH[target]))
-    ways += [(space, "global", clip_through(asked.modality, target)) for space in vector_spaces(loaded, asked)]
+    tiers = _tiers(loaded, asked, target, through)
     tried: list[str] = []
-    found = []
-    for space, level, through in ways:
-        if loaded.store.table(vector_table_name(space, level)) is None:
-            continue
-        opened = loaded.open(space, level)
-        keep = _reachable(loaded, opened.columns, through, target)
-        if keep.any():
-            if where is not None:
-                keep = keep & loaded.allowed(opened.index, where)
-            for term in asked.parts:
-                if term.like:
-                    keep = keep & (overlap_s(loaded, term, opened.columns) == 0)
-            found.append(Plan(space, level, through, opened, keep))
-            if level == "token":
-                break
-        tried += through
-    if found:
-        return found
-    if not ways:
+    for tier in tiers:
+        found = []
+        for space, level, senses in tier:
+            if loaded.store.table(vector_table_name(space, level)) is None:
+                continue
+            opened = loaded.open(space, level)
+            keep = _reachable(loaded, opened.columns, senses, target)
+            tried += senses
+            if keep.any():
+                if where is not None:
+                    keep = keep & loaded.allowed(opened.index, where)
+                for term in asked.parts:
+                    if term.like:
+                        keep = keep & (overlap_s(loaded, term, opened.columns) == 0)
+                found.append(Plan(space, level, senses, opened, keep))
+        if found:
+            return found
+    if not any(tiers):
         spaces = ", ".join(f"{s} ({', '.join(sorted(row.encoders))})" for s, row in sorted(loaded.spaces.items()))
-        raise QueryError(
-            f"no model of this archive understands a {asked.modality} query for {target}; it has: {spaces}"
-        )
+        raise QueryError(f"no model of this archive understands a {asked.senses} query for {target}; it has: {spaces}")
     looked = ", ".join(dict.fromkeys(tried)) or "nothing"
     raise QueryError(
-        f"a {asked.modality} query finds {target} through {looked} of the same recording, and no recording with "
+        f"a {asked.senses} query finds {target} through {looked} of the same recording, and no recording with "
         f"{target} has that; the archive has: {', '.join(loaded.modalities)}"
     )
 
 
+Way = tuple[str, Level, tuple[Modality, ...]]
+
+
+def _tiers(loaded: Loaded, asked: Query, target: Modality, through: Modality | None) -> list[list[Way]]:
+    moves = asked.modality in ("imu", "pose") and loaded.speaks("motion", asked.modality)
+    spaces = vector_spaces(loaded, asked)
+    moving: tuple[Modality, ...] = ("pose", "imu")
+    if through is not None:
+        motion = [("motion", "token", (through,))] if moves and through in moving else []
+        return [motion, [(space, "global", (through,)) for space in spaces]]  # type: ignore[list-item]
+    direct = MOTION_THROUGH.get(target, ())
+    return [
+        [("motion", "token", direct)] if moves and direct else [],
+        [(space, "global", clip_through(asked.modality, target)) for space in spaces],
+        [("motion", "token", moving)] if moves else [],
+        [(space, "global", MODALITIES) for space in spaces],
+    ]
+
+
 def vector_spaces(loaded: Loaded, asked: Query) -> list[str]:
-    """Spaces whose global vectors can be compared with every term; a bare vector is one of `clip`."""
+    """Spaces whose global vectors can be compared with every term; a bare vector is one of `clip`, and a moment of
+    the archive is in those that hold vectors of it."""
     held = ["clip", *sorted(set(loaded.spaces) - {"clip", "motion"})]
     bare = any(term.vector is not None for term in asked.parts)
-    return [s for s in (held[:1] if bare else held) if all(loaded.speaks(s, term.modality) for term in asked.parts)]
+    spaces = [s for s in (held[:1] if bare else held) if all(loaded.speaks(s, term.modality) for term in asked.parts)]
+    likes = [term for term in asked.parts if term.like]
+    if not likes:
+        return spaces
+    held = [s for s in spaces if loaded.store.table(vector_table_name(s, "global")) is not None]
+    known = [s for s in held if all(overlap_s(loaded, term, loaded.open(s, "global").columns).any() for term in likes)]
+    # Where no space has vectors of the moment, asking for them says what is missing.
+    return known or held[:1]
 
 
 def overlap_s(loaded: Loaded, asked: Query, columns: Columns) -> Float64:
@@ -97,11 +124,11 @@ def overlap_s(loaded: Loaded, asked: Query, columns: Columns) -> Float64:
     return np.where(mine, np.maximum(shared_s, 0.0), 0.0)
 
 
-def _reachable(loaded: Loaded, columns: Columns, through: tuple[Modality, ...], target: Modality) -> Bool:
+def _reachable(loaded: Loaded, columns: Columns, senses: tuple[Modality, ...], target: Modality) -> Bool:
     """(N,) windows of these modalities that lie on a stream of the target."""
     missing = (np.inf, -np.inf)
     sources = loaded.sources
     spans = [sources[r].spans.get(target, missing) if r in sources else missing for r in columns.recordings]
     start_s, end_s = np.array(spans, np.float64).reshape(-1, 2).T
     overlaps = (columns.start_s < end_s[columns.recording]) & (columns.end_s > start_s[columns.recording])
-    return overlaps & np.isin(columns.modality, through)
+    return overlaps & np.isin(columns.modality, senses)

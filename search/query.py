@@ -77,6 +77,13 @@ class Query:
         return query if placement is None else replace(query, imus=worn_at(query.imus, placement))
 
     @classmethod
+    def parse(cls, written: str) -> Query:
+        """One line, such as `"jumping" + clip.mp4@12-15 - 0.5 * "cycling"`: see `motionseek.search.expression`."""
+        from motionseek.search.expression import parse
+
+        return parse(written)
+
+    @classmethod
     def of_text(cls, text: str) -> Query:
         if not text.strip():
             raise QueryError("the sentence to search for is empty")
@@ -135,6 +142,22 @@ class Query:
 
     def __neg__(self) -> Query:
         return self * -1.0
+
+    def worn_with(self, other: Query) -> Query:
+        """The sensors of both as those of one wearer, on one clock. Raises QueryError where they mean different
+        stretches, or either is no sensor."""
+        if self.modality != "imu" or other.modality != "imu":
+            raise QueryError(f"only sensors are worn together: {self.said} & {other.said} are not both sensors")
+        if self.span != other.span:
+            raise QueryError(
+                f"{self.said} and {other.said} must mean the same stretch of one clock: write the same @a-b"
+            )
+        return replace(self, said=f"{self.said} & {other.said}", imus=self.imus + other.imus)
+
+    @property
+    def senses(self) -> str:
+        """What is asked with: `text`, `imu+text` …"""
+        return "+".join(sorted({term.modality for term in self.parts}))
 
     @property
     def parts(self) -> tuple[Query, ...]:

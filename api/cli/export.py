@@ -56,11 +56,11 @@ def verb(
     from motionseek.search.export import TABLE_FORMATS, export, read_hits
 
     if hits is not None:
-        if any(asked[name] for name in ("text", "imu", "pose", "video", "likes", "nots")):
+        if any(asked[name] for name in ("text", "imus", "pose", "video", "likes", "nots")):
             raise UsageError("give a query, or --hits with a saved answer, not both")
         opened, moments = open_archive(archive), read_hits(hits)
     else:
-        opened, found = answer(archive, **asked)
+        opened, _, found = answer(archive, **asked)
         moments = found.moments
 
     def tell(done: int, total: int) -> None:

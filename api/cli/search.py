@@ -18,19 +18,22 @@ from motionseek.cli._query import answer, query_options
 @example(
     'motionseek search "jumping" --target video',
     "motionseek search --imu watch.csv@10-15 --placement left_wrist",
-    'motionseek search "jumping" --not "cycling" --like 3f2a9c41@12-15',
+    """motionseek search '"jumping" + clip.mp4@12-15 - 0.5 * "cycling"' --min-confidence 0.8""",
 )
 def verb(archive: Path, as_json: bool, **asked: Any) -> None:
     """Find the moments of an archive that fit a sentence, a sensor, a body pose or a video.
 
-    Several of them, --like and --not make a sum: their vectors are added and subtracted.
+    A TEXT with double quotes in it is a sum of signed terms, each a "sentence", a file, or RECORDING@a-b. Several of
+    the options, --like and --not make a sum, too: their vectors are added and subtracted. "sure" is how little of the
+    same moment chance, or something else, explains.
     """
-    _, found = answer(archive, **asked)
+    _, _, found = answer(archive, **asked)
     if as_json:
         emit(found.to_json())
         return
     if not len(found):
-        click.echo("nothing found")
+        sure = f" with a confidence of {asked['min_confidence']:g}" if asked["min_confidence"] else ""
+        click.echo(f"nothing found{sure}")
         return
     rows = [
         (
@@ -38,11 +41,14 @@ def verb(archive: Path, as_json: bool, **asked: Any) -> None:
             m.uri,
             f"{m.start_s:.2f}-{m.end_s:.2f}",
             f"{m.score:.3f}",
-            m.through,
+            "" if m.confidence is None else f"{m.confidence:.2f}",
+            " → ".join(m.path),
             "" if m.offset_s is None else f"{m.offset_s:+.3f}",
             m.caption or ", ".join(m.labels),
         )
         for m in found
     ]
-    table("", ("#", "recording", "span_s", "score", "through", "offset_s", "caption"), rows)
+    table("", ("#", "recording", "span_s", "score", "sure", "way", "offset_s", "caption"), rows)
+    if found.more:
+        click.echo(f"there are more: --page {asked['page'] + 1}", err=True)
     click.echo(f"{found.timings_ms['total']:.0f} ms", err=True)

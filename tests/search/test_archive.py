@@ -128,7 +128,8 @@ def test_text_ranking_equals_brute_force(archive, model, takes):
         if modality[i] in ("imu", "pose") and starts[i] < end_s and ends[i] > start_s:
             best[recording[i]] = max(best.get(recording[i], -np.inf), standard[i])
     assert [m.recording_id for m in found] == sorted(best, key=lambda r: -best[r])
-    assert [m.score for m in found] == pytest.approx(sorted(best.values(), reverse=True), abs=2e-3)
+    assert [m.scores["standard"] for m in found] == pytest.approx(sorted(best.values(), reverse=True), abs=2e-3)
+    assert all(m.score == m.scores["global"] for m in found)
     assert {m.through for m in found} == {"imu", "pose"}
 
 
@@ -174,7 +175,7 @@ def test_k_larger_than_the_archive(archive, takes):
 def test_every_stage_is_timed_and_json_is_json(archive, takes, rerank):
     found = archive.search(takes[0].imus[0], target="imu", rerank=rerank, k=2)
     said = json.loads(json.dumps(found.to_json(), allow_nan=False))
-    assert set(said) == {"query", "target", "hits", "timings_ms", "index"}
+    assert set(said) == {"query", "target", "hits", "timings_ms", "index", "offset", "more"}
     assert {"query", "encode", "candidates", "total"} <= set(said["timings_ms"])
     assert said["index"] == {"kind": "exact", "recall": 1.0}
     assert found[0].recording_id == takes[0].recording_id

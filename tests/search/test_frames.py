@@ -74,7 +74,8 @@ def test_frames_and_sensors_answer_side_by_side(films: Path, clip_folder: Path, 
     archive = open_archive(tmp_path / "a", models=(with_sensors, spec))
     found = archive.search("a red square", target="video", k=10)
     assert len(found) == 5
-    assert [m.score for m in found] == sorted((m.score for m in found), reverse=True)
+    ranks = [m.scores["standard"] for m in found]
+    assert ranks == sorted(ranks, reverse=True)
     films_only = [m for m in found if m.uri.endswith(".mp4")]
     assert {m.through for m in films_only} == {"video"}
 
