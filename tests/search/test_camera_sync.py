@@ -230,3 +230,22 @@ def test_without_opencv_the_extra_is_named(monkeypatch, film):
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
     with pytest.raises(MissingExtra, match=r"motionseek\[camera\]"):
         flow.image_motion(film[0])
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 15])
+@pytest.mark.parametrize("doubled", [False, True])
+def test_frames_lost_or_doubled_at_one_place_are_refused(frames, doubled):
+    motion = motion_of(7)
+    picture = seen(motion, 2, 22)
+    at = 310
+    rate = (
+        np.insert(picture.rate, at, np.zeros((frames, 3)), 0)
+        if doubled
+        else np.delete(picture.rate, slice(at, at + frames), 0)
+    )
+    t_s = picture.t_s[0] + np.arange(len(rate) + 1) / 30
+    found = align_camera(
+        motion.imu(rng=np.random.default_rng(1)), ImageMotion(t_s, rate, np.ones(len(rate), np.bool_)), max_offset_s=8
+    )
+    assert not found.accepted
+    assert "missing or doubled" in found.reason
