@@ -113,7 +113,10 @@ class Recipe:
             _refuse_unknown(own, ("name", "batch", "model", "loss", "fit", "augment"), at)
 
             def merged(part: str, own: Table = own) -> dict[str, Any]:
-                return {**table.get(part, {}), **own.get(part, {})}
+                shared, more = table.get(part, {}), own.get(part, {})
+                if not isinstance(shared, Mapping) or not isinstance(more, Mapping):
+                    raise UsageError(f"{where}: {part} must be a table, [{part}]")
+                return {**shared, **more}
 
             augment = strict(Augment, merged("augment"), f"{at}: augment")
             if compat and augment != Augment():
