@@ -175,7 +175,7 @@ def normalise_picture(xy_px: Float32, seen: Bool, size_px: Float32) -> tuple[Flo
     `picture_grid`."""
     joints = np.concatenate([xy_px, xy_px[:, :, _HIPS].mean(2, keepdims=True)], axis=2) / size_px[:, None, None]
     joints_seen = np.concatenate([seen, seen[:, :, _HIPS].all(2, keepdims=True)], axis=2)
-    mask = np.ascontiguousarray(joints_seen[:, :, _JOINTS_OF_PART].all(3).transpose(0, 2, 1))
+    mask: Bool = np.ascontiguousarray(np.all(joints_seen[:, :, _JOINTS_OF_PART], axis=3).transpose(0, 2, 1))
     x = joints[:, :, _JOINTS_OF_PART].transpose(0, 2, 4, 3, 1).reshape(len(xy_px), len(PARTS), 6, -1)
     return np.where(mask[:, :, None], x, 0).astype(np.float32), mask
 
@@ -219,13 +219,14 @@ def normalise_pose(xy_px: Float32, seen: Bool, rate_hz: float) -> tuple[Float32,
         velocity = savgol_filter(joints, window, 2, deriv=1, delta=1 / rate_hz, axis=1, mode="nearest")
     else:
         velocity = np.zeros_like(joints)
-    flip = np.array([1.0, -1.0])
+    flip = np.array([1, -1], np.float32)
     scale = size[..., None, None]
     position = (joints - centre[:, :, None]) / scale * flip
     velocity = velocity / scale * flip
-    features = np.concatenate([position, velocity], axis=-1)[:, :, _JOINTS_OF_PART]  # (B, L, 6, 3, 4)
+    # (B, 4, 18, L) before joints become parts: runs of samples are copied, not single numbers
+    features = np.ascontiguousarray(np.concatenate([position, velocity], axis=-1).transpose(0, 3, 2, 1))
     known = minimum_filter1d(joints_seen, window, axis=1, mode="nearest")
     mask = np.asarray(known[:, :, _JOINTS_OF_PART].all(-1)) & trunk_seen[:, :, None]
-    x = np.ascontiguousarray(features.transpose(0, 2, 4, 3, 1)).reshape(b, len(PARTS), POSE_CHANNELS, length)
+    x = features[:, :, _JOINTS_OF_PART].swapaxes(1, 2).reshape(b, len(PARTS), POSE_CHANNELS, length)
     mask = np.ascontiguousarray(mask.transpose(0, 2, 1))
     return np.where(mask[:, :, None], np.clip(x, -20, 20), 0.0).astype(np.float32), mask

@@ -120,7 +120,7 @@ def usable(recipe: Recipe, stage: Stage, files: TrainingFiles) -> Int:
     every = np.arange(len(files))
     wanted = _placements(recipe, stage)
     worn = files.sensors(every)
-    there = worn.any(0)
+    there: Bool = np.any(worn, axis=0)
     absent = [p for p in wanted if p not in IMU_SLOTS or not there[IMU_SLOTS.index(p)]]
     if absent:
         has = ", ".join(s for s, t in zip(IMU_SLOTS, there.tolist(), strict=True) if t) or "no sensor"

@@ -94,9 +94,8 @@ class Recipe:
     @classmethod
     def of(cls, table: Table, where: str = "the recipe") -> Recipe:
         """From tables as TOML gives them. Raises UsageError."""
-        known = ("name", "description", "licence", "objective", "compat", "data", "split", "augment", "model", "loss")
-        known = (*known, "fit", "stages")
-        _refuse_unknown(table, known, where)
+        about = ("name", "description", "licence", "objective", "compat")
+        _refuse_unknown(table, (*about, "data", "split", "augment", "model", "loss", "fit", "stages"), where)
         if table.get("objective") not in OBJECTIVES:
             raise UsageError(
                 f"{where}: objective must be one of {', '.join(OBJECTIVES)}, not {table.get('objective')!r}"

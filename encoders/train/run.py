@@ -120,7 +120,11 @@ def _card(
         "recipe": json.loads(json.dumps(recipe.to_json())),
         "split": {side: {"windows": len(rows), "people": people[side]} for side, rows in sides.items()},
         "validation": {
-            name: {"best_step": h.best_step, "best_recall": h.best_recall, "last": (h.validations or [None])[-1]}
+            name: {
+                "best_step": h.best_step,
+                "best_recall": h.best_recall,
+                "last": h.validations[-1] if h.validations else None,
+            }
             for name, h in histories.items()
         },
         "test": test,

@@ -84,8 +84,7 @@ def divide(files: TrainingFiles, split: Split, among: Int | None = None) -> dict
 def _by_lot(known: Sequence[str], split: Split) -> dict[str, str]:
     order = np.random.default_rng(split.seed).permutation(len(known))
     ends = np.rint(np.cumsum(split.fractions) * len(known)).astype(int)
-    # every side that is asked for gets somebody, the smallest ones first
-    side_of = {}
+    side_of: dict[str, str] = {}
     start = 0
     for side, end, share in zip(SIDES, ends, split.fractions, strict=False):
         if share and end <= start:
