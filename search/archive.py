@@ -19,7 +19,7 @@ from motionseek.search.moments import choose
 from motionseek.search.plan import plans
 from motionseek.search.query import Query
 from motionseek.search.results import Clock, Rerank, SearchResult
-from motionseek.search.timeline import LEVEL, SWITCH, Timeline, sentences_of, timeline
+from motionseek.search.timeline import LEVEL, SWITCH, Classes, Timeline, sentences_of, timeline
 from motionseek.types import MODALITIES, Float32, Float64, Imu, Modality, PoseTrack
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class Archive:
     def timeline(
         self,
         recording: str,
-        classes: Sequence[str] | Mapping[str, str] | None = None,
+        classes: Sequence[str] | Classes | None = None,
         *,
         through: Modality | None = None,
         person: str | None = None,
@@ -181,9 +181,9 @@ class Archive:
     ) -> Timeline:
         """What somebody did when, in one recording: its windows compared with sentences, smoothed into segments.
 
-        recording: its id, or how that begins.   classes: names, or name → the sentence it is compared by; a list of
-        everyday activities by default.   through: the windows to compare (default: the first of pose, IMU and video
-        that is indexed).   person: whose, where there are several.   level: cosine below which nothing fits.
+        recording: its id, or how that begins.   classes: names, or name → the sentence or sentences it is compared by;
+        a list of everyday activities by default.   through: the windows to compare (default: the first of pose, IMU and
+        video that is indexed).   person: whose, where there are several.   level: cosine below which nothing fits.
         switch: price of a change, in log-likelihood; higher means fewer, longer segments.
         Raises QueryError where there is no such recording, person or window.
         """

@@ -11,6 +11,7 @@ from motionseek.cli._common import Verb, archive_option
 from motionseek.types import Modality
 
 if TYPE_CHECKING:
+    from motionseek.search.archive import Archive
     from motionseek.search.timeline import Timeline
 
 _OPTIONS = (
@@ -19,7 +20,8 @@ _OPTIONS = (
         "classes",
         multiple=True,
         metavar="NAME[=SENTENCE]",
-        help="An activity to look for, and the sentence it is compared by; repeat.  [default: everyday activities]",
+        help="An activity to look for, and a sentence it is compared by; repeat, also for more sentences.  "
+        "[default: everyday activities]",
     ),
     click.option(
         "--through",
@@ -51,14 +53,18 @@ def timeline_of(
     level: float | None,
     switch: float | None,
     archive: Path,
-) -> Timeline:
-    """The timeline that the options ask for."""
+) -> tuple[Archive, Timeline]:
+    """The archive, and the timeline that the options ask for."""
     from motionseek.search.archive import open as open_archive
     from motionseek.search.timeline import CLASSES, LEVEL, SWITCH
 
-    pairs = [written.partition("=") for written in classes]
-    named = {name.strip(): sentence.strip() if equals else CLASSES.get(name, name) for name, equals, sentence in pairs}
-    return open_archive(archive).timeline(
+    named: dict[str, tuple[str, ...]] = {}
+    for name, equals, sentence in (written.partition("=") for written in classes):
+        # Written again with another sentence, a name has several.
+        told = (sentence.strip(),) if equals else CLASSES.get(name.strip(), (name.strip(),))
+        named[name.strip()] = named.get(name.strip(), ()) + told
+    opened = open_archive(archive)
+    return opened, opened.timeline(
         recording,
         named or None,
         through=through,

@@ -22,7 +22,8 @@ def verb(recording: str, question: str, as_json: bool, **asked: Any) -> None:
     RECORDING is a recording_id, or how it begins. The answer is counted from the log's segments, which are its
     evidence; a question that is not understood is refused.
     """
-    found = timeline_of(recording, **asked).ask(question)
+    _, timeline = timeline_of(recording, **asked)
+    found = timeline.ask(question)
     if as_json:
         emit(found.to_json())
     else:

@@ -9,12 +9,25 @@ import click
 
 from motionseek.cli._common import FILE, as_json, emit, example
 from motionseek.cli._timeline import timeline_of, timeline_options
+from motionseek.errors import MediaError, UsageError
+from motionseek.types import Imu
+
+
+def _sensor(uri: str) -> Imu | None:
+    """The recording's first sensor, to be drawn above the segments; none where its file cannot be read any more."""
+    from motionseek.indexer.readers import read
+
+    try:
+        return next(iter(read(uri).imus), None)
+    except (MediaError, UsageError) as error:
+        click.echo(f"the picture has no sensor: {error}", err=True)
+        return None
 
 
 @click.command("log")
 @click.argument("recording")
 @timeline_options
-@click.option("--png", type=FILE, help="Draw it into this file, too.")
+@click.option("--png", type=FILE, help="Draw it into this file, too: sensor, segments, scores.")
 @as_json
 @example("motionseek log 3f2a9c41 --class walking --class 'sitting=a person sits on a chair' --png day.png")
 def verb(recording: str, png: Path | None, as_json: bool, **asked: Any) -> None:
@@ -22,9 +35,9 @@ def verb(recording: str, png: Path | None, as_json: bool, **asked: Any) -> None:
 
     RECORDING is a recording_id, or how it begins. Stretches that no activity fits are "nothing of these".
     """
-    found = timeline_of(recording, **asked)
+    archive, found = timeline_of(recording, **asked)
     if png is not None:
-        found.draw(png)
+        found.draw(png, sensor=_sensor(archive.sources[found.recording_id].uri))
     if as_json:
         emit(found.to_json())
     else:

@@ -7,13 +7,15 @@ import json
 
 import numpy as np
 import pytest
+from swings import forearm
 
 from motionseek.cli import main
 from motionseek.errors import QueryError, UsageError
 from motionseek.search.archive import open as open_archive
 from motionseek.search.ask import ask, stem
+from motionseek.search.instants import INSTANT_S, SMOOTH, instants
 from motionseek.search.segments import NOTHING, Segment, likely_path, segmented
-from motionseek.search.timeline import CLASSES, Timeline, build, sentences_of
+from motionseek.search.timeline import CLASSES, FEW, Timeline, build, sentences_of
 
 DAY = (
     Segment(0, 10, "walking", 0.5),
@@ -60,6 +62,42 @@ def test_segments_lie_where_the_activities_are(noise):
     assert [s.start_s for s in found] == pytest.approx([0, 20, 32, 47], abs=2.5 if noise else 1.0)
     assert found[-1].end_s == pytest.approx(end_s[-1])
     assert all(a.end_s == b.start_s for a, b in itertools.pairwise(found))
+
+
+@pytest.mark.parametrize("lasts_s", [3.0, 4.0, 9.0])
+def test_instants_show_what_is_shorter_than_a_window(lasts_s):
+    """The windows' scores smear an event over its length and theirs; solved for instants, it is as long as it was."""
+    start_s, end_s, cosine, _ = windows(
+        [("walking", 20), ("jumping", lasts_s), ("walking", 20)], np.random.default_rng(0)
+    )
+    begins_s, x = instants(start_s, end_s, cosine)
+    jumping = begins_s[x[:, 1] > 0.25]
+    assert (jumping[0], jumping[-1] + INSTANT_S) == pytest.approx((20, 20 + lasts_s), abs=0.51)
+    assert (np.diff(jumping) == INSTANT_S).all()
+    assert x[begins_s < 15, 0] == pytest.approx(0.5, abs=0.05)
+
+
+def test_instants_solve_their_equations():
+    """Against dense least squares, stretch by stretch, with windows of uneven length and stride."""
+    rng = np.random.default_rng(3)
+    start_s = np.concatenate([np.cumsum(rng.uniform(0.4, 1.3, 25)), 60 + np.cumsum(rng.uniform(0.4, 1.3, 12))])
+    end_s = start_s + rng.uniform(3, 5, len(start_s))
+    score = rng.normal(size=(len(start_s), 3))
+    begins_s, x = instants(start_s, end_s, score)
+    at = 0
+    for rows in (slice(0, 25), slice(25, None)):
+        first_s, last_s = start_s[rows][0], end_s[rows].max()
+        edges = first_s + INSTANT_S * np.arange(np.ceil((last_s - first_s) / INSTANT_S - 1e-6) + 1)
+        shared = np.minimum(end_s[rows, None], edges[1:]) - np.maximum(start_s[rows, None], edges[:-1])
+        a = np.clip(shared, 0, None) / (end_s - start_s)[rows, None]
+        d = np.sqrt(SMOOTH) * np.diff(np.eye(len(edges) - 1), axis=0)
+        dense = np.linalg.lstsq(np.vstack([a, d]), np.vstack([score[rows], np.zeros((len(d), 3))]), rcond=None)[0]
+        assert begins_s[at : at + len(dense)] == pytest.approx(edges[:-1])
+        assert x[at : at + len(dense)] == pytest.approx(dense, abs=1e-4)
+        at += len(dense)
+    assert at == len(begins_s)
+    assert len(instants(np.zeros(0), np.zeros(0), np.zeros((0, 2)))[0]) == 0
+    assert instants(np.zeros(1), np.full(1, 0.3), np.ones((1, 2)))[1].tolist() == [[1, 1]]
 
 
 def test_one_odd_window_changes_nothing_and_a_gap_divides():
@@ -146,14 +184,21 @@ def test_a_timeline_of_an_archive(archive_dir, model, takes, tmp_path, monkeypat
     archive = open_archive(archive_dir, models=[model])
     take = takes[3]
     table, vectors = archive.store.vectors("clip", "global")
-    rows = [
-        i for i, r in enumerate(table.to_pylist()) if (r["recording_id"], r["modality"]) == (take.recording_id, "pose")
-    ]
-    by_hand = vectors[rows] @ model.encode_text(["a person walks", "someone spins"]).global_.T
-    found = archive.timeline(take.recording_id[:10], {"walking": "a person walks", "spin": "someone spins"})
-    assert found.scores == pytest.approx(by_hand, abs=1e-5)
+    about = table.to_pylist()
+    bodies = np.array([r["modality"] == "pose" for r in about])
+    mine = bodies & np.array([r["recording_id"] == take.recording_id for r in about])
+    walks = model.encode_text(["a person walks", "walking"]).global_.mean(0)
+    prototypes = np.stack([walks / np.linalg.norm(walks), model.encode_text(["someone spins"]).global_[0]])
+    usual = (vectors[bodies & ~mine] @ prototypes.T).sum(0) / ((bodies & ~mine).sum() + FEW)
+    spans_s = (np.array([r[name] for r, m in zip(about, mine, strict=True) if m]) for name in ("start_s", "end_s"))
+    _, by_hand = instants(*spans_s, vectors[mine] @ prototypes.T - (usual - usual.mean()))
+    classes = {"walking": ["a person walks", "walking"], "spin": "someone spins"}
+    found = archive.timeline(take.recording_id[:10], classes)
+    assert found.scores == pytest.approx(by_hand, abs=1e-4)
     assert found.through == "pose"
     assert found.segments[0].start_s == pytest.approx(0)
+    last_s = max(r["end_s"] for r, m in zip(about, mine, strict=True) if m)
+    assert found.segments[-1].end_s == pytest.approx(last_s)
     assert len(archive.timeline(take.recording_id, ["walking"], level=-2).segments) == 1
     nothing = archive.timeline(take.recording_id, ["walking"], level=2)
     assert [s.label for s in nothing.segments] == [NOTHING]
@@ -183,11 +228,16 @@ def test_bad_input(tmp_path):
     for classes in ([], [" "], "walking", [NOTHING]):
         with pytest.raises(QueryError):
             sentences_of(classes)
-    assert sentences_of(["walking", "spin"]) == {"walking": CLASSES["walking"], "spin": "spin"}
+    assert sentences_of(["walking", "spin"]) == {"walking": CLASSES["walking"], "spin": ("spin",)}
+    assert sentences_of({"a": "b", "c": ["d", "e"]}) == {"a": ("b",), "c": ("d", "e")}
+    with pytest.raises(QueryError):
+        sentences_of({"a": []})
     with pytest.raises(UsageError, match="order"):
         Timeline("ab", ("a",), DAY[::-1], np.zeros(0), np.zeros((0, 1), np.float32), "imu", "")
     with pytest.raises(QueryError, match="switch"):
         build("ab", "imu", "", ["a"], (np.zeros(1), np.ones(1)), np.zeros((1, 1), np.float32), switch=-1)
     one = build("ab", "imu", "", ["a"], (np.zeros(1), np.ones(1)), np.zeros((1, 1), np.float32))
+    one.draw(tmp_path / "with_sensor.png", sensor=forearm(np.arange(0, 1, 0.02)))
+    assert (tmp_path / "with_sensor.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UsageError, match="cannot be written"):
         one.draw(tmp_path / "a" / "b.png")
