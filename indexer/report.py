@@ -77,6 +77,24 @@ class IndexReport:
     """Per index its kind, rows and measured recall."""
     planned: int = 0
 
+    @property
+    def headline(self) -> str:
+        """What was done, in a line."""
+        if self.planned:
+            return f"{self.planned} recordings would be indexed; nothing was written"
+        rate = f", {self.recorded_s / self.seconds:.0f}× real time" if self.recorded_s and self.seconds else ""
+        return f"{self.indexed} recordings indexed in {self.seconds:.1f} s{rate}"
+
+    def summary(self) -> list[tuple[str, str, str, str]]:
+        """Rows of a table: what, recordings, hours, windows."""
+        rows = [
+            ("indexed", str(self.indexed), f"{self.recorded_s / 3600:.2f}", str(self.windows)),
+            ("  of them partial", str(len(self.partial)), "", ""),
+            ("known already", str(self.skipped), "", ""),
+            ("failed", str(len(self.failed)), "", ""),
+        ]
+        return [("would be indexed", str(self.planned), "", ""), *rows[2:]] if self.planned else rows
+
     def to_json(self) -> dict[str, Any]:
         listed = {
             name: [{"uri": uri, "reason": reason} for uri, reason in getattr(self, name)]

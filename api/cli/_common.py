@@ -79,13 +79,15 @@ def index_progress() -> Iterator[Progress]:
 
         def tell(event: Event) -> None:
             nonlocal recorded_s, failures
-            recorded_s, failures = recorded_s + event.seconds, failures + (event.status == "failed")
+            if event.stage == "recording":
+                recorded_s, failures = recorded_s + event.seconds, failures + (event.status == "failed")
             rate = f"{recorded_s / (time.monotonic() - started):.0f}× real time"
             rate += f", {failures} failed" if failures else ""
             words = {"found": "indexing", "recording": "indexing", "writing": "writing", "building": "building indexes"}
-            bar.update(
-                task, description=words.get(event.stage, "done"), total=event.total, completed=event.done, rate=rate
-            )
+            does = words.get(event.stage, "done")
+            if event.stage == "piece":
+                does = f"{Path(event.uri).name}: {event.seconds / 60:.0f} min"
+            bar.update(task, description=does, total=event.total, completed=event.done, rate=rate)
             if event.status in ("failed", "partial"):
                 console.print(f"{event.status}: {event.uri}: {event.reason}", markup=False)
 
