@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from motionseek.errors import QueryError, UsageError
+from motionseek.search.llm import Endpoint, answer_freely
 from motionseek.search.segments import NOTHING, Segment
 
-Kind = Literal["when", "how long", "how often", "whether", "what"]
+Kind = Literal["when", "how long", "how often", "whether", "what", "free"]
 _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"(for )?how long|how much time|how many (seconds|minutes)", "how long"),
     (r"how often|how many times", "how often"),
@@ -65,7 +66,8 @@ UNDERSTOOD = (
 class Answer:
     """What was asked, what the segments say, and which of them say it.
 
-    value: seconds, a number of times, yes or no, a label, or None where it never happened or is answered by spans.
+    kind: "free" where a language model has answered, which no segment proves.   value: seconds, a number of times, yes
+    or no, a label, or None where it never happened or is answered by spans.
     """
 
     question: str
@@ -89,8 +91,20 @@ class Answer:
         }
 
 
-def ask(segments: Sequence[Segment], classes: Sequence[str], question: str) -> Answer:
-    """Answer a question from segments in time order. Raises QueryError, saying what is understood, for any other."""
+def ask(segments: Sequence[Segment], classes: Sequence[str], question: str, *, llm: Endpoint | None = None) -> Answer:
+    """Answer a question from segments in time order.
+
+    llm: asked where the question is none that is understood; without it, that raises QueryError, saying what is.
+    """
+    try:
+        return _exactly(segments, classes, question)
+    except QueryError:
+        if llm is None:
+            raise
+    return Answer(question, "free", answer_freely(llm, segments, question), None, ())
+
+
+def _exactly(segments: Sequence[Segment], classes: Sequence[str], question: str) -> Answer:
     words = re.findall(r"[a-z0-9']+", question.lower())
     said = " ".join(words)
     begun = [(kind, found.end()) for pattern, kind in _KINDS if (found := re.match(rf"({pattern})\b", said))]

@@ -23,6 +23,7 @@ from motionseek.errors import ModelError, QueryError, UsageError
 from motionseek.search.ask import Answer, ask
 from motionseek.search.candidates import SAMPLE
 from motionseek.search.instants import INSTANT_S, instants
+from motionseek.search.llm import Endpoint
 from motionseek.search.loaded import Loaded
 from motionseek.search.plan import vector_spaces
 from motionseek.search.query import Query
@@ -84,10 +85,10 @@ class Timeline:
         if any(a.end_s > b.start_s + 1e-9 for a, b in zip(self.segments, self.segments[1:], strict=False)):
             raise UsageError("segments must be in order and must not overlap")
 
-    def ask(self, question: str) -> Answer:
+    def ask(self, question: str, *, llm: Endpoint | None = None) -> Answer:
         """When, how long, how often, first, last, before, after: see `motionseek.search.ask`. Raises QueryError for
-        what is not understood, saying what is."""
-        return ask(self.segments, self.classes, question)
+        what is not understood, saying what is; or, with an endpoint, has a language model answer it from the log."""
+        return ask(self.segments, self.classes, question, llm=llm)
 
     def log(self) -> str:
         """One line a segment."""
