@@ -161,5 +161,5 @@ def _streams(recording: Recording) -> list[Row]:
         rows.append(stream("video", video.start_s, video.end_s, video.rate_hz, name=video.camera, path=video.path))
     for pose in recording.poses:
         rate_hz = float(1 / np.median(np.diff(pose.t_s))) if len(pose.t_s) > 1 else 0.0
-        rows.append(stream("pose", pose.start_s, pose.end_s, rate_hz, person=pose.person))
+        rows.append(stream("pose", pose.start_s, pose.end_s, rate_hz, person=pose.person, name=pose.estimator))
     return rows

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from motionseek.errors import UsageError
 from motionseek.indexer.child import Child, ChildDied
-from motionseek.indexer.prepare import End, Head, Needs, Piece, as_dict, prepare
+from motionseek.indexer.prepare import End, Head, Looked, Needs, Piece, as_dict, prepare
 from motionseek.indexer.readers import Source, content_id
 from motionseek.indexer.readers.hashes import NotHashed, Stamp, only_known
 from motionseek.indexer.worker import Failure, Identity, failure_of
@@ -65,7 +65,7 @@ class Claim:
     needs: Needs | None = None
 
 
-Message = Identity | Head | Piece | End | Failure
+Message = Identity | Looked | Head | Piece | End | Failure
 _STOP = ("stop",)
 
 

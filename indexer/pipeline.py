@@ -17,6 +17,7 @@ from motionseek.errors import ArchiveError, UsageError
 from motionseek.indexer.ann import import_faiss, open_index
 from motionseek.indexer.catalog import Catalog, Row
 from motionseek.indexer.feed import Feed, Item, Limits
+from motionseek.indexer.pose import load_estimator
 from motionseek.indexer.prepare import Encoders
 from motionseek.indexer.readers import discover
 from motionseek.indexer.readers.hashes import Stamp
@@ -46,6 +47,7 @@ def index(
     limit: int | None = None,
     dry_run: bool = False,
     limits: Limits | None = None,
+    pose: str = "none",
 ) -> IndexReport:
     """Index files, folders or Recording objects into the folder `archive`, which is made where it is not there.
 
@@ -57,6 +59,8 @@ def index(
     replace: a space that another model fills is emptied, and everything found is encoded again.   retry: files that
     could not be read before are tried again.   limit: stop after so many recordings that are not known.
     dry_run: say what would be done and write nothing.   limits: of the processes that read.
+    pose: of people in videos that come without keypoints, by the estimator "auto", "blazepose", "rtmpose" or
+    "rtmpose:FOLDER" (see `estimate_pose`); also of videos that the archive knows already, once.
     Raises UsageError for arguments that do not fit; ArchiveLocked while another process writes; StaleIndex where the
     archive was filled by another model; ModelError where a model cannot be used; MissingExtra without FAISS.
     """
@@ -71,8 +75,11 @@ def index(
     of_model = {model.fingerprint: {key: encoders[key] for key in model.encoders} for _, model in loaded}
     items = _discover(sources, format)
     tell = progress or (lambda event: None)
+    estimator = _estimator(pose)
     if dry_run:
-        return _planned(archive, items, loaded, of_model, window_s, stride_s, tell, replace, retry, limit, limits)
+        return _planned(
+            archive, items, loaded, of_model, window_s, stride_s, tell, replace, retry, limit, limits, estimator
+        )
     configuration = {
         "sources": [item.uri for item in items],
         "models": [name for name, _ in loaded],
@@ -82,10 +89,12 @@ def index(
         "replace": replace,
         "retry": retry,
         "limit": limit,
+        "pose": pose,
     }
     with Writer(archive) as writer:
         claim_spaces(writer, loaded, window_s, stride_s, replace=replace)
         run = Run(writer, Catalog(writer.store), of_model, window_s, stride_s, len(items), retry=retry, limit=limit)
+        run.estimator = estimator
         log = _run_row(started, configuration)
         writer.put_run(log)
         try:
@@ -134,6 +143,7 @@ def _planned(
     retry: bool,
     limit: int | None,
     limits: Limits | None,
+    estimator: str,
 ) -> IndexReport:
     began = time.perf_counter()
     try:
@@ -144,10 +154,18 @@ def _planned(
         store = None
     emptied = check_spaces(store, loaded, window_s, stride_s, replace=replace) if store else []
     catalog = Catalog(store, without={row.fingerprint for row in emptied})
-    run = Run(None, catalog, models, window_s, stride_s, len(items), retry=retry, limit=limit)
+    run = Run(None, catalog, models, window_s, stride_s, len(items), retry=retry, limit=limit, estimator=estimator)
     _pass(run, items, _stamps(store) if store else {}, limits, tell)
     tell(Event("done", run.done, len(items)))
     return _report(run.tally, began, {})
+
+
+def _estimator(pose: str) -> str:
+    """Raises UsageError, MissingExtra, ModelError, before anything is read."""
+    if pose == "none":
+        return ""
+    load_estimator(pose)
+    return "blazepose" if pose == "auto" else pose
 
 
 def _report(tally: Tally, began: float, indexes: Mapping[str, Mapping[str, Any]]) -> IndexReport:

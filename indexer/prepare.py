@@ -6,7 +6,7 @@ in it; its grids reach `window_s` and a margin further, for the windows and for 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +31,8 @@ PIECE_S = 1024.0
 MARGIN_S = 2.0
 """Beyond a piece on both sides, at least; what resampling at a cut gets wrong dies away within it."""
 FRAMES_PER_PIECE = 32
+LOOKED_S = 10.0
+"""How often looking for people gives a sign of life."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Needs:
     video: tuple[Sampling, ...] = ()
     text: bool = False
     margin_s: float = MARGIN_S
+    estimator: str = ""
+    """Of poses, for a video that comes without any; "" where none are wanted."""
 
     @classmethod
     def of(cls, encoders: Encoders, window_s: float, stride_s: float) -> Needs:
@@ -145,6 +149,13 @@ class Sentences:
 
 
 @dataclass(frozen=True)
+class Looked:
+    """People were looked for in the picture up to time_s; before the Head."""
+
+    time_s: float
+
+
+@dataclass(frozen=True)
 class End:
     """The recording is whole. problems: what turned out only while its pieces were made."""
 
@@ -154,8 +165,10 @@ class End:
 Piece = Signals | Frames | Pictures | Sentences
 
 
-def prepare(recording: Recording, needs: Needs) -> Iterator[Head | Piece | End]:
+def prepare(recording: Recording, needs: Needs) -> Iterator[Looked | Head | Piece | End]:
     """Head, pieces in the order of time within each stream, End. Raises DamagedFile where a stream cannot be used."""
+    if needs.estimator and needs.pose and recording.video and not recording.poses:
+        recording = yield from _with_people(recording, recording.video, needs.estimator)
     yield Head(recording_row(recording, [], [], 0.0), recording.duration_s)
     problems: list[str] = []
     size = {"window_s": needs.window_s, "stride_s": needs.stride_s}
@@ -171,6 +184,20 @@ def prepare(recording: Recording, needs: Needs) -> Iterator[Head | Piece | End]:
     if needs.text and recording.narrations:
         yield Sentences(of.of_text(recording))
     yield End(tuple(problems))
+
+
+def _with_people(recording: Recording, video: VideoRef, estimator: str) -> Generator[Looked, None, Recording]:
+    from motionseek.indexer.pose import look
+
+    looking, told_s = look(video, estimator=estimator), video.start_s
+    while True:
+        try:
+            time_s = next(looking)
+        except StopIteration as whole:
+            return replace(recording, poses=whole.value)
+        if time_s >= told_s + LOOKED_S:
+            told_s = time_s
+            yield Looked(time_s)
 
 
 def _cuts(origin_s: float, end_s: float) -> list[tuple[int, int, bool]]:
@@ -280,7 +307,8 @@ def _shown(video: VideoRef, windows: Windows, how: Sampling, problems: list[str]
 
 
 KINDS: Mapping[str, type] = {
-    c.__name__: c for c in (Head, Signals, Frames, Pictures, Sentences, End, Form, Sampling, Grid, Windows, Checks)
+    c.__name__: c
+    for c in (Looked, Head, Signals, Frames, Pictures, Sentences, End, Form, Sampling, Grid, Windows, Checks)
 }
 """What `wire` may meet in a message of `prepare`."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from motionseek.errors import ArchiveError, ModelError
 from motionseek.indexer.catalog import Catalog, Row, failed_row
 from motionseek.indexer.encode import Encoding
 from motionseek.indexer.feed import Claim, Item, Message
-from motionseek.indexer.prepare import Encoders, End, Head, Needs, Piece, Signals
+from motionseek.indexer.filters import Filter
+from motionseek.indexer.prepare import Encoders, End, Head, Looked, Needs, Piece, Signals
 from motionseek.indexer.readers.hashes import settled
 from motionseek.indexer.report import Event, Tally
 from motionseek.indexer.schema import row_id
@@ -21,6 +22,9 @@ from motionseek.types import Recording
 
 log = logging.getLogger(__name__)
 
+POSE = "pose:"
+"""Before the name of an estimator, among the fingerprints of a recording whose picture it has looked at."""
+
 
 @dataclass(eq=False)
 class _Open:
@@ -29,6 +33,7 @@ class _Open:
     recording_id: str
     fingerprints: set[str]
     fresh: bool
+    estimator: str = ""
     encoding: Encoding | None = None
     head: Head | None = None
 
@@ -45,6 +50,8 @@ class Run:
     total: int
     retry: bool = False
     limit: int | None = None
+    estimator: str = ""
+    """Of poses in videos that come without any."""
     tally: Tally = field(default_factory=Tally)
     done: int = 0
     _open: dict[str, _Open] = field(default_factory=dict)
@@ -58,7 +65,10 @@ class Run:
         if any(one.recording_id == recording_id for one in list(self._claimed.values())):
             return Claim("later")
         known = self.catalog.readable(recording_id)
-        missing = set(self.models) - set(known["fingerprints"]) if known else set(self.models)
+        held = set(known["fingerprints"]) if known else set()
+        # Poses that were found once stay, so whatever makes the recording be read again looks for them again.
+        looked = next((name.removeprefix(POSE) for name in sorted(held) if name.startswith(POSE)), "")
+        missing = set(self.models) - held if looked or not self.estimator else set(self.models)
         if known and not missing:
             if item.uri in known["uris"] or self.writer is None:
                 return Claim("nothing")
@@ -71,11 +81,10 @@ class Run:
         if self.limit is not None and self._taken >= self.limit:
             return Claim("stop")
         self._taken += 1
-        self._claimed[item.uri] = _Open(recording_id, missing, known is None)
-        return Claim("nothing") if self.writer is None else Claim("read", self._needs(missing))
-
-    def _needs(self, fingerprints: set[str]) -> Needs:
-        return Needs.of(self._encoders(fingerprints), self.window_s, self.stride_s)
+        estimator = looked or self.estimator
+        self._claimed[item.uri] = _Open(recording_id, missing, known is None, estimator)
+        needs = replace(Needs.of(self._encoders(missing), self.window_s, self.stride_s), estimator=estimator)
+        return Claim("nothing") if self.writer is None else Claim("read", needs)
 
     def _encoders(self, fingerprints: set[str]) -> Encoders:
         return {key: e for name in self.models if name in fingerprints for key, e in self.models[name].items()}
@@ -114,8 +123,10 @@ class Run:
         self._displace(identity.recording_id, item.uri)
         return self._event(item, "known")
 
-    def _go_on(self, item: Item, opened: _Open, message: Head | Piece | End) -> Event | None:
+    def _go_on(self, item: Item, opened: _Open, message: Looked | Head | Piece | End) -> Event | None:
         writer = self._writer
+        if isinstance(message, Looked):
+            return self._event(item, "", stage="piece", seconds=message.time_s)
         if isinstance(message, Head):
             opened.head = message
             encoders = self._encoders(opened.fingerprints)
@@ -143,8 +154,12 @@ class Run:
             "quality": known["quality"] if known and not encoding.windows else encoding.quality,
             "fingerprints": sorted({*(known["fingerprints"] if known else []), *opened.fingerprints}),
         }
+        if opened.estimator:
+            row["fingerprints"] = sorted({*row["fingerprints"], POSE + opened.estimator})
         if not opened.fingerprints and known:
             row |= {"status": known["status"], "reason": known["reason"]}
+            if any(name.startswith(POSE) for name in known["fingerprints"]):
+                row["streams"] = [*row["streams"], *self._found_poses(opened.recording_id)]
         with self.tally.timed("write"):
             self._writer.add(row)
         self.catalog.put(row)
@@ -159,6 +174,11 @@ class Run:
         if problems:
             self.tally.partial.append((item.uri, problems))
         return self._event(item, row["status"], problems, seconds=head.duration_s, windows=encoding.windows)
+
+    def _found_poses(self, recording_id: str) -> list[Row]:
+        """Streams of the archive's own making: the source does not name them."""
+        rows = self._writer.store.recordings(Filter(recording_id=recording_id), columns=["streams"])["streams"]
+        return [s for held in rows.to_pylist() for s in held if s["modality"] == "pose" and s["name"]]
 
     def _failed(self, item: Item, failure: Failure) -> Event:
         opened = self._open.get(item.uri) or self._claimed.get(item.uri)

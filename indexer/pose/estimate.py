@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,21 @@ def estimate_pose(
     Joints come smoothed, in pixels of the video as shown; a joint outside of the picture or hidden is NaN.
     Raises UsageError, MissingExtra; DamagedFile where the video cannot be decoded; ModelError for models of rtmpose.
     """
+    looking = look(video, estimator=estimator, most=most, rate_hz=rate_hz, span=span)
+    while True:
+        try:
+            time_s = next(looking)
+        except StopIteration as whole:
+            tracks: tuple[PoseTrack, ...] = whole.value
+            return tracks
+        if progress is not None:
+            progress(time_s)
+
+
+def look(
+    video: VideoRef | str | Path, *, estimator: str, most: int = 4, rate_hz: float = 30.0, span: Span | None = None
+) -> Generator[float, None, tuple[PoseTrack, ...]]:
+    """As `estimate_pose`: the time of each picture that was looked at, and at the end what was found."""
     if most < 1 or not (math.isfinite(rate_hz) and rate_hz > 0):
         raise UsageError(f"most and rate_hz must be positive, not {most} and {rate_hz}")
     people = People(load_estimator(estimator), most=most)
@@ -50,8 +65,7 @@ def estimate_pose(
     for file_s, picture in rgb_frames(video.path, longest=LONGEST_PX, max_rate_hz=rate_hz, span=within):
         size = (picture.shape[1], picture.shape[0])
         people.step(file_s + shift_s, picture)
-        if progress is not None:
-            progress(file_s + shift_s)
+        yield file_s + shift_s
     seen = sorted(filter(_real, people.everybody), key=lambda p: (-len(p.t_s), p.number))
     return tuple(_track(str(i), person, size, video.size, people.name) for i, person in enumerate(seen))
 
