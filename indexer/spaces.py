@@ -130,6 +130,7 @@ def _model_row(space: str, name: str, model: ModelLike, window_s: float, stride_
             "rate_hz": encoder.rate_hz,
             "window_s": encoder.window_s,
             "token_s": encoder.token_s if isinstance(encoder, StreamEncoder) else None,
+            "blocks": encoder.blocks if isinstance(encoder, StreamEncoder) else 1,
         }
         for (its_space, modality), encoder in model.encoders.items()
         if its_space == space

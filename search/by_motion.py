@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,23 +20,27 @@ from motionseek.search.query import Query
 from motionseek.search.refine import pairs, trimmed
 from motionseek.search.rerank import fit_near
 from motionseek.search.results import Clock, Rerank
-from motionseek.types import PARTS, Float32
+from motionseek.types import PARTS, Float32, Modality
 
-RERANKED = 200
-"""Candidates whose tokens are looked at."""
+RERANKED = 300
+"""Candidates whose tokens are looked at, where the index was not tuned to another number."""
 APART_S = 0.5
+MIN_SHARE = 0.8
+"""A lag counts where at least this share of the tokens meet that could: a query may lie over a recording's end by the
+rest. With half of them, chance meetings of few tokens win."""
 
 
 def by_motion(loaded: Loaded, asked: Query, plan: Plan, rerank: Rerank, wanted: int, clock: Clock) -> Found:
     """What one plan finds: of the windows whose projected tokens are nearest, scored as `rerank` says; the best of
     `wanted` recordings among them."""
     opened = plan.opened
-    count = max(RERANKED, 4 * wanted)
+    count = max(int(opened.index.parameters.get("tuned", {}).get("candidates", RERANKED)), 4 * wanted)
     with clock("encode"):
         encoder = loaded.stream_encoder(asked.modality)
         tokens = query_tokens(asked, encoder)
     with clock("candidates"):
-        best = timed(opened.index, opened.columns, plan.keep, token_probes(tokens, encoder), count, APART_S)
+        probes = token_probes(tokens, encoder, loaded.spaces[plan.space].stride_s)
+        best = timed(opened.index, plan.kept, probes, count, APART_S, wanted)
     if rerank == "none":
         start_s, end_s = opened.columns.start_s[best.row], opened.columns.end_s[best.row]
 
@@ -45,14 +50,13 @@ def by_motion(loaded: Loaded, asked: Query, plan: Plan, rerank: Rerank, wanted: 
         levels = {"projected": best.score}
         sure = _by_chance(opened.columns, best, best.score)
         return Found(plan, asked, best.row, best.score, best.score, levels, None, window, sure)
-    best = best.take(_first(best, opened.columns, count, wanted))
     with clock("tokens"):
         keys, which = _streams_of(opened.columns, best)
         spans = needed(keys, which, best.offset_s, asked.meant)
         held = loaded.store.tokens(plan.space, keys, spans)
     with clock("rerank"):
         streams = [(s.start_s, s.token[: len(PARTS)], s.mask[: len(PARTS)]) for s in (held[key] for key in keys)]
-        fitted = fit_near(tokens, streams, which, best.offset_s, REACH_S)
+        fitted = fit_near(tokens, streams, which, best.offset_s, REACH_S, min_share=MIN_SHARE)
         levels = {"projected": best.score, "token": fitted.score}
         score = fitted.score
         if rerank == "local":
@@ -82,22 +86,10 @@ def _by_chance(columns: Columns, found: Candidates, score: Float32) -> Callable[
 
 def _streams_of(columns: Columns, found: Candidates) -> tuple[list[StreamKey], npt.NDArray[np.int64]]:
     """The token streams of candidates, and which of them each candidate lies on."""
-    keys: dict[StreamKey, int] = {}
-    which = [
-        keys.setdefault(
-            StreamKey(
-                columns.recordings[columns.recording[row]],
-                columns.modality[row].item(),
-                columns.person[row].item(),
-            ),
-            len(keys),
-        )
-        for row in found.row
+    codes = np.stack([c[found.row] for c in (columns.recording, columns.modality_code, columns.person_code)], axis=1)
+    streams, which = np.unique(codes, axis=0, return_inverse=True)
+    keys = [
+        StreamKey(columns.recordings[r], cast(Modality, columns.modalities[m]), columns.people[p])
+        for r, m, p in streams.tolist()
     ]
-    return list(keys), np.array(which, np.int64)
-
-
-def _first(found: Candidates, columns: Columns, count: int, recordings: int) -> npt.NDArray[np.int64]:
-    """The first `count` candidates, and the best one of each of the first `recordings` recordings."""
-    _, best = np.unique(columns.recording[found.row], return_index=True)
-    return np.unique(np.concatenate([np.arange(min(len(found), count)), np.sort(best)[:recordings]]))
+    return keys, which.reshape(-1)

@@ -30,7 +30,7 @@ def by_vector(loaded: Loaded, asked: Query, plan: Plan, wanted: int, clock: Cloc
         spread, count = opened.spreads, max(RERANKED, 4 * wanted)
         best = _merged(
             [
-                timeless(opened.index, opened.columns, plan.keep, vector, plan.through, spread, count, wanted)
+                timeless(opened.index, plan.kept, vector, plan.through, spread, count, wanted)
                 for vector in probe
             ]
         )

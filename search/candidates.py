@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from motionseek.indexer.ann import AnnIndex
+from motionseek.indexer.nearest import AnnIndex, Rows
 from motionseek.search.encode import Probes
 from motionseek.types import Bool, Float32, Float64, Modality
 
 Int64 = npt.NDArray[np.int64]
+Int32 = npt.NDArray[np.int32]
 FEW = 20
 SAMPLE = 4096
+SPARE = 16
+"""Guesses that are looked at for each candidate wanted: neighbouring probes and windows guess the same place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,28 +42,64 @@ class Candidates:
         return Candidates(self.row[at], self.score[at], self.rank_score[at], self.offset_s[at])
 
 
+NOTHING = Candidates(np.zeros(0, np.int64), *(np.zeros(0, np.float32),) * 2, np.zeros(0))
+
+
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """The windows of an index as arrays of N: recordings and modalities as codes into their names."""
+    """The windows of an index as arrays of N: recordings, modalities and persons as codes into their names."""
 
-    recording: Int64
+    recording: Int32
     recordings: tuple[str, ...]
-    modality: npt.NDArray[np.str_]
-    person: npt.NDArray[np.str_]
+    modality_code: Int32
+    modalities: tuple[str, ...]
+    person_code: Int32
+    people: tuple[str, ...]
     start_s: Float64
     end_s: Float64
 
     @classmethod
     def of(cls, windows: pa.Table) -> Columns:
-        coded = pc.dictionary_encode(windows["recording_id"].combine_chunks())
-        return cls(
-            np.asarray(coded.indices, np.int64),
-            tuple(coded.dictionary.to_pylist()),
-            np.asarray(windows["modality"].to_pylist(), np.str_),
-            np.asarray(windows["person"].to_pylist(), np.str_),
-            np.asarray(windows["start_s"], np.float64),
-            np.asarray(windows["end_s"], np.float64),
-        )
+        start_s, end_s = (windows[name].combine_chunks().to_numpy() for name in ("start_s", "end_s"))
+        recording, modality, person = (_coded(windows[name]) for name in ("recording_id", "modality", "person"))
+        return cls(*recording, *modality, *person, start_s, end_s)
+
+    @cached_property
+    def modality(self) -> npt.NDArray[np.str_]:
+        return np.array(self.modalities, np.str_)[self.modality_code]
+
+    @cached_property
+    def person(self) -> npt.NDArray[np.str_]:
+        return np.array(self.people, np.str_)[self.person_code]
+
+    def of_modality(self, *names: str) -> Bool:
+        """(N,) the windows of these modalities."""
+        wanted = np.array([name in names for name in self.modalities], np.bool_)
+        return wanted[self.modality_code] if len(wanted) else np.zeros(len(self.start_s), np.bool_)
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[Int32, tuple[str, ...]]:
+    array = column.combine_chunks()
+    coded = array if isinstance(array, pa.DictionaryArray) else array.dictionary_encode()
+    return coded.indices.to_numpy(), tuple(coded.dictionary.to_pylist())
+
+
+class Kept:
+    """The windows of an index that may answer a query, with what a search makes of them: made once, kept with the
+    archive, because masks of a million windows cost more than the search."""
+
+    def __init__(self, columns: Columns, mask: Bool) -> None:
+        self.columns = columns
+        self.rows = Rows(mask)
+        self._of: dict[str, tuple[Rows, int]] = {}
+
+    def of(self, modality: str) -> tuple[Rows, int]:
+        """Those of one modality, and of how many recordings they are."""
+        if modality not in self._of:
+            mask = self.rows.mask & self.columns.of_modality(modality)
+            there = np.bincount(self.columns.recording[mask], minlength=1)
+            self._of[modality] = Rows(mask), int(np.count_nonzero(there))
+        return self._of[modality]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +127,8 @@ class Spread:
 def spreads(index: AnnIndex, columns: Columns) -> dict[str, Spread]:
     """Per modality, from at most SAMPLE windows spread evenly over the index."""
     found = {}
-    for modality in np.unique(columns.modality).tolist():
-        rows = np.flatnonzero(columns.modality == modality)
+    for code, modality in enumerate(columns.modalities):
+        rows = np.flatnonzero(columns.modality_code == code)
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).astype(np.int64))]
         vectors = index.vectors(rows).astype(np.float64)
         mean = vectors.mean(axis=0)
@@ -100,8 +139,7 @@ def spreads(index: AnnIndex, columns: Columns) -> dict[str, Spread]:
 
 def timeless(
     index: AnnIndex,
-    columns: Columns,
-    keep: Bool,
+    kept: Kept,
     probe: Float32,
     through: tuple[Modality, ...],
     spread: Mapping[str, Spread],
@@ -112,44 +150,63 @@ def timeless(
     there are as many, best standardised score first."""
     rows, scores, ranks = [], [], []
     for modality in through:
-        mine = keep & (columns.modality == modality)
-        there = int(mine.sum())
-        if not there:
+        mine, held = kept.of(modality)
+        if not mine.count:
             continue
-        wanted = min(recordings, len(np.unique(columns.recording[mine])))
-        count = min(k, there)
+        wanted = min(recordings, held)
+        count = min(k, mine.count)
         while True:
             score, row = index.search(probe[None], count, mine)
-            if count == there or len(np.unique(columns.recording[row[0][row[0] >= 0]])) >= wanted:
+            found = row[0] >= 0
+            if count == mine.count or len(set(kept.columns.recording[row[0][found]].tolist())) >= wanted:
                 break
-            count = min(there, 4 * count)
-        found = row[0] >= 0
+            count = min(mine.count, 4 * count)
         rows.append(row[0][found])
         scores.append(score[0][found])
         ranks.append(spread[modality].standardised(probe, score[0][found]))
     if not rows:
-        return Candidates(np.zeros(0, np.int64), *(np.zeros(0, np.float32),) * 2, np.zeros(0))
-    row, score_, rank = np.concatenate(rows), np.concatenate(scores), np.concatenate(ranks)
+        return NOTHING
+    row_, score_, rank = np.concatenate(rows), np.concatenate(scores), np.concatenate(ranks)
     order = np.argsort(-rank, kind="stable")
-    return Candidates(row[order], score_[order], rank[order], np.full(len(order), np.nan))
+    return Candidates(row_[order], score_[order], rank[order], np.full(len(order), np.nan))
 
 
-def timed(index: AnnIndex, columns: Columns, keep: Bool, probes: Probes, k: int, apart_s: float) -> Candidates:
-    """The windows nearest to any of the probes, one for each stream and offset; guesses of one stream that lie within
-    `apart_s` of a better one are dropped."""
-    there = int(keep.sum())
-    if not there:
-        return Candidates(np.zeros(0, np.int64), *(np.zeros(0, np.float32),) * 2, np.zeros(0))
-    score, row = index.search(probes.vector, min(k, there), keep)
-    probe = np.repeat(np.arange(len(row)), row.shape[1])[(row >= 0).reshape(-1)]
-    score, row = score[row >= 0], row[row >= 0]
+def timed(index: AnnIndex, kept: Kept, probes: Probes, k: int, apart_s: float, recordings: int) -> Candidates:
+    """The k windows nearest to any of the probes, and the nearest of each of `recordings` recordings as far as they
+    were found, one for each stream and offset: guesses of one stream within `apart_s` of a better one are dropped.
+
+    Each block that the query has is searched by itself, and all that is found is compared by all blocks together.
+    """
+    if not kept.rows.count:
+        return NOTHING
+    columns = kept.columns
+    vector = probes.vector.reshape(len(probes.vector), index.blocks, -1)
+    asked = np.flatnonzero(vector.any(axis=(0, 2))).tolist()
+    count = min(k, kept.rows.count)
+    found = [index.search(vector[:, block], count, kept.rows, block=block) for block in asked]
+    if not found:
+        return NOTHING
+    if len(found) == 1:
+        there = found[0][1] >= 0
+        score, row = found[0][0][there], found[0][1][there]
+        probe = np.nonzero(there)[0]
+    else:
+        rows = np.unique(np.concatenate([row.reshape(-1) for _, row in found]))
+        rows = rows[rows >= 0]
+        total = sum(vector[:, block] @ index.vectors(rows, block).T for block in asked)
+        flat = np.asarray(total, np.float32).reshape(-1)
+        best = np.argpartition(-flat, SPARE * k)[: SPARE * k] if len(flat) > SPARE * k else np.arange(len(flat))
+        score, row, probe = flat[best], rows[best % len(rows)], best // len(rows)
     order = np.argsort(-score, kind="stable")
     score, row, probe = score[order], row[order], probe[order]
     offset_s = columns.start_s[row] - probes.start_s[probe]
-    person = np.unique(columns.person, return_inverse=True)[1][row]
-    cell = np.stack(
-        [columns.recording[row], columns.modality[row] == "imu", person, np.rint(offset_s / apart_s)], axis=1
-    )
-    _, first = np.unique(cell, axis=0, return_index=True)
+    # One number for a stream's stretch of time: where on its clock, person, sense and recording.
+    cell = np.rint(offset_s / apart_s).astype(np.int64)
+    cell -= cell.min(initial=0)
+    for codes in (columns.person_code, columns.modality_code, columns.recording):
+        cell += codes[row].astype(np.int64) * (cell.max(initial=0) + 1)
+    _, first = np.unique(cell, return_index=True)
     first = np.sort(first)
+    _, best = np.unique(columns.recording[row[first]], return_index=True)
+    first = first[np.union1d(np.arange(min(k, len(first))), np.sort(best)[:recordings])]
     return Candidates(row[first], score[first], score[first], offset_s[first])

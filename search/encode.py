@@ -50,6 +50,18 @@ def query_grid(query: Query, encoder: Encoder | StreamEncoder, start_s: float, e
         raise QueryError(str(error)) from error
 
 
+def held_at_ends(grid: Grid, samples: int) -> Grid:
+    """The grid with so many more samples before and after. Where a stream has not begun, or has ended, it stays as it
+    was at that moment: tokens near the ends of what was cut out look beyond them, and zeros there would be a jolt.
+    What is added is masked."""
+    x = np.pad(grid.x, ((0, 0), (0, 0), (samples, samples)))
+    mask = np.pad(grid.mask, ((0, 0), (samples, samples)))
+    length = x.shape[2]
+    first, last = mask.argmax(axis=1)[:, None], length - 1 - mask[:, ::-1].argmax(axis=1)[:, None]
+    x = np.take_along_axis(x, np.clip(np.arange(length), first, last)[:, None], axis=2)
+    return Grid(grid.start_s - samples / grid.rate_hz, grid.rate_hz, x * mask.any(axis=1)[:, None, None], mask)
+
+
 def query_tokens(query: Query, encoder: StreamEncoder) -> QueryTokens:
     """Tokens of the stretch that is meant, at PHASES phases.
 
@@ -68,8 +80,8 @@ def query_tokens(query: Query, encoder: StreamEncoder) -> QueryTokens:
     hop_s = encoder.token_s / PHASES
     before = int((min(AROUND_S, max(0.0, start_s - query.start_s)) + 1e-9) / encoder.token_s)
     grid = query_grid(query, encoder, start_s - before * encoder.token_s, min(query.end_s, end_s + AROUND_S))
-    token, mask = tokens_of(encoder, grid, hop_s)
-    first = before * PHASES
+    token, mask = tokens_of(encoder, held_at_ends(grid, round(AROUND_S * encoder.rate_hz)), hop_s)
+    first = (before + round(AROUND_S / encoder.token_s)) * PHASES
     count = int((end_s - start_s - encoder.token_s) / hop_s + 1 + 0.5)
     token, mask = token[:, first : first + count], mask[:, first : first + count]
     if not mask.any():
@@ -77,18 +89,19 @@ def query_tokens(query: Query, encoder: StreamEncoder) -> QueryTokens:
     return interleaved(start_s, encoder.token_s, token, mask, PHASES)
 
 
-def token_probes(tokens: QueryTokens, encoder: StreamEncoder) -> Probes:
+def token_probes(tokens: QueryTokens, encoder: StreamEncoder, stride_s: float) -> Probes:
     """Projected windows of the query, at every phase and every shift of a token within the index's stride.
 
-    A query shorter than a window is placed everywhere inside one, what is missing masked.
+    A query shorter than a window is placed everywhere inside one, a longer one taken at up to PLACES places; where it
+    has fewer placements than the stride has tokens it also reaches over the window's ends. What is missing is masked.
     """
     _, parts, held, width = tokens.token.shape
-    size = round(encoder.window_s / encoder.token_s)
-    if held <= size:
-        starts = np.arange(held - size, 1)
-    else:
-        blocks = np.unique(np.linspace(0, held - size, PLACES).round().astype(int))
-        starts = np.unique(np.clip(blocks[:, None] + np.arange(size // 5), 0, held - size))
+    size, stride = round(encoder.window_s / encoder.token_s), round(stride_s / encoder.token_s)
+    first, last = sorted((0, held - size))
+    lack = max(0, stride - (last - first + 1))
+    first, last = first - lack // 2, last + lack - lack // 2
+    blocks = np.unique(np.linspace(first, last - stride + 1, PLACES).round().astype(int))
+    starts = np.unique(blocks[:, None] + np.arange(stride))
     at = starts[:, None] + np.arange(size)
     there = (at >= 0) & (at < held)
     at = np.clip(at, 0, held - 1)

@@ -18,7 +18,7 @@ from motionseek.indexer.filters import Filter
 from motionseek.indexer.store import ModelRow, Store
 from motionseek.indexer.tokens import StreamKey
 from motionseek.search.calibrate import RIVALS, SAMPLE, Rivals
-from motionseek.search.candidates import Columns, Spread, spreads
+from motionseek.search.candidates import Columns, Kept, Spread, spreads
 from motionseek.types import MODALITIES, Bool, Level, Modality, Narration
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Opened:
 
     index: AnnIndex
     columns: Columns = field(init=False)
+    kept: dict[tuple[tuple[Modality, ...], Modality], Kept] = field(default_factory=dict)
+    """(modalities, target) → those of its windows that lie on a stream of the target, once they were asked for."""
 
     def __post_init__(self) -> None:
         self.columns = Columns.of(self.index.windows)

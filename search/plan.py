@@ -10,10 +10,10 @@ import numpy as np
 from motionseek.errors import QueryError
 from motionseek.indexer.filters import Filter
 from motionseek.indexer.schema import vector_table_name
-from motionseek.search.candidates import Columns
+from motionseek.search.candidates import Columns, Kept
 from motionseek.search.loaded import Loaded, Opened
 from motionseek.search.query import Query
-from motionseek.types import MODALITIES, Bool, Float64, Level, Modality
+from motionseek.types import MODALITIES, Float64, Level, Modality
 
 MOTION_THROUGH: Mapping[Modality, tuple[Modality, ...]] = {"video": ("pose",), "imu": ("imu",), "pose": ("pose",)}
 """Target → the modalities whose motion tokens find it. A picture's motion is the body's in it."""
@@ -30,13 +30,13 @@ def clip_through(asked: str, target: Modality) -> tuple[Modality, ...]:
 @dataclass(frozen=True, eq=False)
 class Plan:
     """One way to answer. through: modalities of the windows that are looked at.   opened: their index.
-    keep: (N,) which of its windows may answer."""
+    kept: which of its windows may answer."""
 
     space: str
     level: Level
     through: tuple[Modality, ...]
     opened: Opened
-    keep: Bool
+    kept: Kept
 
 
 def plans(
@@ -58,15 +58,12 @@ def plans(
             if loaded.store.table(vector_table_name(space, level)) is None:
                 continue
             opened = loaded.open(space, level)
-            keep = _reachable(loaded, opened.columns, senses, target)
+            if (senses, target) not in opened.kept:
+                opened.kept[senses, target] = _reachable(loaded, opened.columns, senses, target)
+            kept = opened.kept[senses, target]
             tried += senses
-            if keep.any():
-                if where is not None:
-                    keep = keep & loaded.allowed(opened.index, where)
-                for term in asked.parts:
-                    if term.like:
-                        keep = keep & (overlap_s(loaded, term, opened.columns) == 0)
-                found.append(Plan(space, level, senses, opened, keep))
+            if kept.rows.count:
+                found.append(Plan(space, level, senses, opened, _narrowed(loaded, opened, kept, asked, where)))
         if found:
             return found
     if not any(tiers):
@@ -124,11 +121,22 @@ def overlap_s(loaded: Loaded, asked: Query, columns: Columns) -> Float64:
     return np.where(mine, np.maximum(shared_s, 0.0), 0.0)
 
 
-def _reachable(loaded: Loaded, columns: Columns, senses: tuple[Modality, ...], target: Modality) -> Bool:
-    """(N,) windows of these modalities that lie on a stream of the target."""
+def _reachable(loaded: Loaded, columns: Columns, senses: tuple[Modality, ...], target: Modality) -> Kept:
+    """The windows of these modalities that lie on a stream of the target."""
     missing = (np.inf, -np.inf)
     sources = loaded.sources
     spans = [sources[r].spans.get(target, missing) if r in sources else missing for r in columns.recordings]
     start_s, end_s = np.array(spans, np.float64).reshape(-1, 2).T
     overlaps = (columns.start_s < end_s[columns.recording]) & (columns.end_s > start_s[columns.recording])
-    return overlaps & np.isin(columns.modality, senses)
+    return Kept(columns, overlaps & columns.of_modality(*senses))
+
+
+def _narrowed(loaded: Loaded, opened: Opened, kept: Kept, asked: Query, where: Filter | None) -> Kept:
+    """Without what a filter excludes, and without the moments that the query is made of."""
+    likes = [term for term in asked.parts if term.like]
+    if where is None and not likes:
+        return kept
+    mask = kept.rows.mask if where is None else kept.rows.mask & loaded.allowed(opened.index, where)
+    for term in likes:
+        mask = mask & (overlap_s(loaded, term, opened.columns) == 0)
+    return Kept(opened.columns, mask)

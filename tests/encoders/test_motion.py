@@ -66,7 +66,7 @@ def test_missing_parts_do_not_reach_any_vector(tower: MotionTower) -> None:
 
 
 def test_projection_keeps_inner_products_on_its_axes(tower: MotionTower) -> None:
-    """With orthonormal axes the projected inner product is that of the centred tokens' parts along them."""
+    """With orthonormal axes the projected inner product is that of each part's tokens along its own axes."""
     net = tower.net
     axes = torch.linalg.qr(torch.randn(net.projection.shape, generator=torch.Generator().manual_seed(0)))[0]
     rng = np.random.default_rng(4)
@@ -76,8 +76,9 @@ def test_projection_keeps_inner_products_on_its_axes(tower: MotionTower) -> None
     out = tower.encode(x)
     projected = tower.project(out.token, out.mask)
     net.projection.copy_(kept)
-    flat = out.token.reshape(3, -1)
-    expected = (flat @ axes.numpy()) @ (flat @ axes.numpy()).T
+    along = [out.token[:, part].reshape(3, -1) @ axes[part].numpy() for part in range(6)]
+    expected = sum(one @ one.T for one in along)
+    assert projected.shape == (3, 6 * axes.shape[2])
     assert np.allclose(projected @ projected.T, expected, rtol=1e-4)
 
 

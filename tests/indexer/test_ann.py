@@ -6,8 +6,8 @@ import pytest
 from synthetic import Linear, recording, unit
 
 from motionseek.errors import MissingExtra, QueryError
-from motionseek.indexer import ann
-from motionseek.indexer.ann import open_index
+from motionseek.indexer import ann, nearest
+from motionseek.indexer.ann import Rows, open_index
 from motionseek.indexer.pipeline import index
 from motionseek.indexer.store import Store
 
@@ -23,7 +23,7 @@ def store(tmp_path_factory):
 def ivf(store, monkeypatch):
     """The same archive as if it were a large one."""
     monkeypatch.setattr(ann, "EXACT_ROWS", 50)
-    monkeypatch.setattr(ann, "BRUTE_ROWS", 10)
+    monkeypatch.setattr(nearest, "BRUTE_ROWS", 10)
     return ann.build_index(store, "motion", "token", write=False)
 
 
@@ -49,19 +49,19 @@ def test_exact_answers_equal_a_full_scan(store, level):
     assert scores == pytest.approx(want_scores, rel=1e-4, abs=1e-5)
     assert (rows == want_rows).mean() > 0.98
     keep = np.random.default_rng(2).random(len(found)) < 0.3
-    scores, rows = found.search(query, 10, keep)
+    scores, rows = found.search(query, 10, Rows(keep))
     assert scores == pytest.approx(brute(vectors, query, 10, keep)[0], rel=1e-4, abs=1e-5)
     assert keep[rows].all()
     assert (found.part is None) == (level != "local")
 
 
 def test_filters_reach_the_index_where_they_leave_many_rows(store, monkeypatch):
-    monkeypatch.setattr(ann, "BRUTE_ROWS", 0)
+    monkeypatch.setattr(nearest, "BRUTE_ROWS", 0)
     found = open_index(store, "motion", "token")
     vectors = found.vectors(np.arange(len(found)))
     query = np.random.default_rng(1).normal(size=(4, vectors.shape[1])).astype(np.float32)
     keep = np.arange(len(found)) % 3 == 0
-    scores, rows = found.search(query, 7, keep)
+    scores, rows = found.search(query, 7, Rows(keep))
     assert scores == pytest.approx(brute(vectors, query, 7, keep)[0], rel=1e-4)
     assert keep[rows].all()
 
@@ -70,11 +70,11 @@ def test_what_is_not_there_is_minus_one(store):
     found = open_index(store, "motion", "global")
     query = np.ones((2, 16), np.float32)
     keep = np.zeros(len(found), bool)
-    scores, rows = found.search(query, 3, keep)
+    scores, rows = found.search(query, 3, Rows(keep))
     assert (rows == -1).all()
     assert np.isneginf(scores).all()
     keep[4] = True
-    scores, rows = found.search(query, 3, keep)
+    scores, rows = found.search(query, 3, Rows(keep))
     assert rows.tolist() == [[4, -1, -1]] * 2
     scores, rows = found.search(query, len(found) + 5)
     assert (rows[:, -5:] == -1).all()
@@ -93,7 +93,7 @@ def test_what_is_not_there_is_minus_one(store):
 )
 def test_queries_that_do_not_fit_are_refused(store, query, k, keep):
     with pytest.raises(QueryError):
-        open_index(store, "motion", "global").search(query, k, keep)
+        open_index(store, "motion", "global").search(query, k, None if keep is None else Rows(keep))
 
 
 def test_ivf_states_the_recall_that_it_has(ivf):
@@ -102,7 +102,7 @@ def test_ivf_states_the_recall_that_it_has(ivf):
     vectors = ivf.vectors(np.arange(len(ivf)))
     modality = np.array(ivf.windows["modality"].to_pylist())
     query, keep = vectors[modality == "imu"], modality == "pose"
-    rows = ivf.search(query, 10, keep)[1]
+    rows = ivf.search(query, 10, Rows(keep))[1]
     want = brute(vectors, query, 10, keep)[1]
     got = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(rows, want, strict=True)])
     assert got >= 0.97
@@ -113,7 +113,7 @@ def test_ivf_finds_all_that_a_filter_leaves(ivf):
     keep = np.zeros(len(ivf), bool)
     keep[3:17] = True
     vectors = ivf.vectors(np.arange(len(ivf)))
-    scores, rows = ivf.search(-vectors[60:64], 14, keep)
+    scores, rows = ivf.search(-vectors[60:64], 14, Rows(keep))
     assert all(sorted(r) == list(range(3, 17)) for r in rows.tolist())
     assert (np.diff(scores, axis=1) <= 1e-5).all()
 
@@ -127,7 +127,7 @@ def test_recall_is_measured_on_a_larger_clustered_set():
     windows = pa.table({"modality": ["imu" if i % 2 else "pose" for i in range(len(matrix))]})
     import faiss
 
-    built, recall, parameters = ann._ivf(faiss, matrix, windows)
+    built, recall, parameters = ann.ivf(matrix, windows, {})
     assert recall >= ann.TARGET_RECALL
     assert parameters["nprobe"] < parameters["nlist"] / 4
     query = matrix[::100]
