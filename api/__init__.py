@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from motionseek.indexer.filters import Filter
     from motionseek.indexer.pipeline import IndexReport, index
     from motionseek.indexer.readers import read
+    from motionseek.indexer.train import train
     from motionseek.indexer.verify import verify
     from motionseek.search.archive import Archive, open
     from motionseek.search.locate import Located, Worn, locate
@@ -76,6 +77,7 @@ __all__ = [
     "open",
     "read",
     "sync",
+    "train",
     "verify",
 ]
 
@@ -86,6 +88,7 @@ _HOMES = {
     "motionseek.indexer.filters": "Filter",
     "motionseek.indexer.pipeline": "IndexReport index",
     "motionseek.indexer.readers": "read",
+    "motionseek.indexer.train": "train",
     "motionseek.indexer.verify": "verify",
     "motionseek.search.archive": "Archive open",
     "motionseek.search.locate": "Located Worn locate",

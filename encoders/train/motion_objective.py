@@ -162,7 +162,7 @@ def fit_projection(imu: MotionEncoder, pose: MotionEncoder, data: Batches, *, wi
     # (part, flat, flat): sums over windows of the outer products of a part's tokens
     spread = torch.zeros(imu.parts, *(imu.projection.shape[1],) * 2, device=device)
     step, taken = 0, 0
-    while taken < windows and step < 8 * max(data.steps, windows // 256):
+    while taken < windows and step < 4 * data.steps:
         batch = data.batch(step).to(device)
         step, taken = step + 1, taken + len(batch)
         for net, x, mask in ((imu, batch.imu, batch.imu_mask), (pose, batch.pose, batch.pose_mask)):
