@@ -13,7 +13,21 @@ import click
 
 from motionseek.errors import MotionseekError
 
-VERBS = ("demo", "index", "search", "export", "log", "ask", "sync", "audit", "locate", "models", "train", "verify")
+VERBS = (
+    "demo",
+    "index",
+    "search",
+    "export",
+    "log",
+    "ask",
+    "sync",
+    "audit",
+    "locate",
+    "models",
+    "train",
+    "verify",
+    "remove",
+)
 
 
 class Verbs(click.Group):
