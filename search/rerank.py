@@ -105,11 +105,19 @@ def _diagonals(pairs: Float32, first: int, last: int) -> Float32:
 
 
 def lag_scores(
-    query: QueryTokens, token: Float32, mask: Bool, first: int, last: int, *, min_share: float = MIN_SHARE
+    query: QueryTokens,
+    token: Float32,
+    mask: Bool,
+    first: int,
+    last: int,
+    *,
+    min_share: float = MIN_SHARE,
+    held: npt.NDArray[np.int64] | None = None,
 ) -> Float32:
     """Score of every fine lag against B streams.
 
     token: (B, P, T, D) float32, unit-normalised; mask: (B, P, T). first, last: lags in tokens, last included.
+    held: (B, P), how many tokens of each part a stream has, where only a stretch of it is given.
     Returns (B, M) float32, M = (last - first + 1) * F; entry m is the lag (first * F - (F - 1) + m) * hop_s.
     """
     if last < first:
@@ -120,6 +128,7 @@ def lag_scores(
     used = query.mask.any(axis=(0, 2))
     query = QueryTokens(query.start_s, query.token_s, query.token[:, used], query.mask[:, used])
     token, mask = token[:, used], mask[:, used]
+    most = mask.sum(axis=2) if held is None else held[:, used]
     phases, parts, steps, _ = query.token.shape
     asked = _joined(query.token, query.mask).reshape(phases * steps, -1)
     held = _joined(token, mask).swapaxes(-1, -2)
@@ -128,7 +137,7 @@ def lag_scores(
     total = _diagonals((asked @ held).reshape(shape), first, last)
     count = _diagonals((asked_there @ mask.astype(np.float32)).reshape(shape), first, last)
     # What could meet at all: a wrist sensor against a whole body, a long query against a short clip.
-    possible = np.minimum(mask.sum(axis=2)[:, None], query.mask.sum(axis=2)[None]).sum(axis=2)
+    possible = np.minimum(most[:, None], query.mask.sum(axis=2)[None]).sum(axis=2)
     enough = count > np.maximum(min_share * possible[..., None], 0.5) - 1e-3
     score = np.where(enough, total / np.maximum(count, 1), np.float32(-np.inf))
     # (B, F, lags) → (B, lags, F) with the phases reversed, because a later phase means a smaller offset.
@@ -166,9 +175,10 @@ def fit(
     last: int,
     *,
     min_share: float = MIN_SHARE,
+    held: npt.NDArray[np.int64] | None = None,
 ) -> Fit:
-    """The best lag of the query on each of B streams that start at start_s (B,)."""
-    scores = lag_scores(query, token, mask, first, last, min_share=min_share)
+    """The best lag of the query on each of B streams that start at start_s (B,); see `lag_scores`."""
+    scores = lag_scores(query, token, mask, first, last, min_share=min_share, held=held)
     score, position = peak(scores)
     lag_s = (first * query.phases - (query.phases - 1) + position) * query.hop_s
     return Fit(score, start_s - query.start_s + lag_s)
@@ -203,4 +213,6 @@ def fit_near(
         at = np.clip(at, 0, tokens.shape[1] - 1)
         token[mine] = tokens[:, at].transpose(1, 0, 2, 3)
         mask[mine] = (there[:, at] & held).transpose(1, 0, 2)
-    return fit(query, start + first * query.token_s, token, mask, 0, 2 * reach, min_share=min_share)
+    # Beyond the stretch a stream goes on: what could meet is counted over all of it.
+    held_of = np.array([there.sum(axis=1) for _, _, there in streams], np.int64).reshape(-1, parts)[stream]
+    return fit(query, start + first * query.token_s, token, mask, 0, 2 * reach, min_share=min_share, held=held_of)

@@ -91,6 +91,20 @@ def test_guesses_at_the_edges_of_streams_of_different_length():
     assert found.score[2] == -np.inf
 
 
+def test_a_query_over_the_end_of_a_stream_needs_its_share_of_all_that_could_meet():
+    """A guess at the very end sees only few tokens of the stream; that they fit is no match of a long query."""
+    rng = np.random.default_rng(4)
+    stream = unit(rng.normal(size=(1, 40, 8)))
+    streams = [(0.0, stream, np.ones((1, 40), bool))]
+    asked = unit(rng.normal(size=(1, 1, 20, 8)))
+    asked[0, 0, :10] = stream[0, 30:]
+    query = QueryTokens(0.0, 0.2, asked, np.ones((1, 1, 20), bool))
+    half = fit_near(query, streams, np.zeros(1, np.int64), np.array([6.0]), 0.2, min_share=0.5)
+    most = fit_near(query, streams, np.zeros(1, np.int64), np.array([6.0]), 0.2, min_share=0.8)
+    assert half.score[0] == pytest.approx(1, abs=1e-5)
+    assert most.score[0] == -np.inf
+
+
 def test_parabola_is_exact_on_a_parabola():
     m = np.arange(9.0)
     scores = np.stack([1 - 0.01 * (m - 4.3) ** 2, 1 - 0.01 * (m - 0.0) ** 2]).astype(np.float32)
