@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     )
     from motionseek.indexer.filters import Filter
     from motionseek.indexer.pipeline import IndexReport, index
+    from motionseek.indexer.pose import estimate_pose
     from motionseek.indexer.readers import read
+    from motionseek.indexer.remove import remove
+    from motionseek.indexer.repair import repair
     from motionseek.indexer.train import train
     from motionseek.indexer.verify import verify
     from motionseek.search.archive import Archive, open
@@ -71,11 +74,14 @@ __all__ = [
     "VideoRef",
     "Window",
     "Worn",
+    "estimate_pose",
     "index",
     "load_model",
     "locate",
     "open",
     "read",
+    "remove",
+    "repair",
     "sync",
     "train",
     "verify",
@@ -87,7 +93,10 @@ _HOMES = {
     "QueryError StaleIndex UnitError UnknownFormat UsageError",
     "motionseek.indexer.filters": "Filter",
     "motionseek.indexer.pipeline": "IndexReport index",
+    "motionseek.indexer.pose": "estimate_pose",
     "motionseek.indexer.readers": "read",
+    "motionseek.indexer.remove": "remove",
+    "motionseek.indexer.repair": "repair",
     "motionseek.indexer.train": "train",
     "motionseek.indexer.verify": "verify",
     "motionseek.search.archive": "Archive open",
