@@ -14,6 +14,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,10 @@ import numpy.typing as npt
 
 from motionseek.encoders.model import Model, load_model
 from motionseek.encoders.preprocess import imu_grid, pose_grid
+from motionseek.encoders.train.downstream import macro_f1
 from motionseek.encoders.train.evaluate import average_precision
 from motionseek.indexer.readers import discover, read
-from motionseek.types import Imu, Span
+from motionseek.types import Bool, Float32, Imu, Span
 
 WORDS = {
     "jumping": ("JUM",),
@@ -35,6 +37,14 @@ WORDS = {
     "walking downstairs": ("STN",),
     "standing still": ("STD",),
     "sitting down": ("SCH",),
+}
+CLASSES = {
+    "JUM": "jumping",
+    "JOG": "jogging",
+    "WAL": "walking",
+    "STU": "walking upstairs",
+    "STN": "walking downstairs",
+    "STD": "standing still",
 }
 WINDOW_S = 2.56
 
@@ -55,11 +65,24 @@ def _phone_trials(path: Path) -> Iterator[tuple[str, int, Imu]]:
         yield str(activity), int(arrays["subject"][i]), Imu(*streams, placement="right_pocket")
 
 
-def mobifall(model: Model, path: Path) -> dict[str, object]:
-    """Average precision and precision@10 of each word over all windows of all activities; macro-F1 of six classes."""
+@dataclass(frozen=True, eq=False)
+class PhoneWindows:
+    """x (N, 7, 6, L), mask (N, 7, L), activity (N,) codes, person (N,)."""
+
+    x: Float32
+    mask: Bool
+    activity: npt.NDArray[np.str_]
+    person: npt.NDArray[np.int64]
+
+    def of(self, kept: npt.NDArray[np.bool_]) -> PhoneWindows:
+        return PhoneWindows(self.x[kept], self.mask[kept], self.activity[kept], self.person[kept])
+
+
+def phone_windows(path: Path) -> PhoneWindows:
+    """All 2.56 s windows of the activities; those of the short ones overlap by half."""
     length = round(WINDOW_S * 50)
-    windows, masks, activities = [], [], []
-    for activity, _, imu in _phone_trials(path):
+    windows, masks, activities, people = [], [], [], []
+    for activity, person, imu in _phone_trials(path):
         if activity in ("FOL", "CSI", "CSO"):
             continue
         grid = imu_grid([imu], 50.0)
@@ -69,42 +92,38 @@ def mobifall(model: Model, path: Path) -> dict[str, object]:
                 windows.append(grid.x[:, :, start : start + length])
                 masks.append(grid.mask[:, start : start + length])
                 activities.append(activity)
-    z = model.encode_imu(np.stack(windows), np.stack(masks), space="clip").global_
+                people.append(person)
+    return PhoneWindows(np.stack(windows), np.stack(masks), np.array(activities), np.array(people))
+
+
+def mobifall(model: Model, path: Path) -> dict[str, object]:
+    """Average precision and precision@10 of each word over all windows of all activities; macro-F1 of six classes."""
+    held = phone_windows(path)
+    z = model.encode_imu(held.x, held.mask, space="clip").global_
     words = model.encode_text(list(WORDS), space="clip").global_
+    classes = model.encode_text(list(CLASSES.values()), space="clip").global_
     assert z is not None
     assert words is not None
-    activity_of = np.array(activities)
-    report: dict[str, object] = {"windows": len(z), "window_s": WINDOW_S}
+    assert classes is not None
+    return {"windows": len(z), "window_s": WINDOW_S, **words_report(z, held.activity, words, classes)}
+
+
+def words_report(z: Float32, activity: npt.NDArray[np.str_], words: Float32, classes: Float32) -> dict[str, object]:
+    """Unit vectors of windows (N, D), of WORDS and of CLASSES → AP and P@10 of each word, macro-F1 of the classes."""
+    report: dict[str, object] = {}
     for word, text in zip(WORDS, words, strict=True):
-        relevant = np.isin(activity_of, WORDS[word])
+        relevant = np.isin(activity, WORDS[word])
         score = z @ text
         report[word] = {
             "AP": round(average_precision(score, relevant), 3),
             "P@10": float(relevant[np.argsort(-score)[:10]].mean()),
             "share": round(float(relevant.mean()), 3),
         }
-    classes = {
-        "JUM": "jumping",
-        "JOG": "jogging",
-        "WAL": "walking",
-        "STU": "walking upstairs",
-        "STN": "walking downstairs",
-    }
-    classes |= {"STD": "standing still"}
-    text = model.encode_text(list(classes.values()), space="clip").global_
-    assert text is not None
-    kept = np.isin(activity_of, list(classes))
-    guess = np.array(list(classes))[(z[kept] @ text.T).argmax(1)]
-    report["macro_f1_of_6"] = round(_macro_f1(activity_of[kept], guess, list(classes)), 3)
+    kept = np.isin(activity, list(CLASSES))
+    guess = (z[kept] @ classes.T).argmax(1)
+    label = (activity[kept][:, None] == np.array(list(CLASSES))).argmax(1)
+    report["macro_f1_of_6"] = round(macro_f1(label, guess), 3)
     return report
-
-
-def _macro_f1(true: npt.NDArray[np.str_], guess: npt.NDArray[np.str_], classes: list[str]) -> float:
-    f1 = []
-    for c in classes:
-        hit = float(((true == c) & (guess == c)).sum())
-        f1.append(2 * hit / max(1.0, float((true == c).sum() + (guess == c).sum())))
-    return float(np.mean(f1))
 
 
 def utd(model: Model, path: Path, subjects: tuple[int, ...]) -> dict[str, object]:
