@@ -15,7 +15,7 @@ from motionseek.cli import main
         ("starter", "bnr_dataset1.npz is not there"),
         ("mine.toml", "nothing.npz is not there"),
         ("wrong.toml", "unknown key 'minutes'"),
-        ("other", "neither a recipe that comes with the package nor a TOML file"),
+        ("other", "neither a recipe that comes with the package (imu2clip, "),
     ],
 )
 def test_what_is_missing_is_named(
