@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from motionseek.errors import UsageError
 from motionseek.indexer.pipeline import build_indexes
@@ -57,7 +58,7 @@ def remove(
     return chosen
 
 
-def _rows(store: Store) -> list[dict[str, list[str]]]:
+def _rows(store: Store) -> list[dict[str, Any]]:
     rows: list[dict[str, list[str]]] = store.recordings(columns=["recording_id", "uris"]).to_pylist()
     return rows
 

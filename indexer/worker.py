@@ -101,6 +101,10 @@ class Changed(DamagedFile):
 
 def failure_of(error: Exception) -> Failure:
     """What goes into the archive about a source that could not be read."""
+    if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+        return Failure(
+            "needs more memory than the limit of a reader: raise --memory, or cut the recording", False, True
+        )
     if isinstance(error, MediaError):
         return Failure(error.reason, not isinstance(error, Changed) and not isinstance(error.__cause__, OSError))
     if isinstance(error, MotionseekError):

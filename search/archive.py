@@ -13,6 +13,7 @@ from motionseek.search.along import score_along
 from motionseek.search.audit import MAX_OFFSET_S, TOLERANCE_S, AuditReport, Progress, audit
 from motionseek.search.by_motion import by_motion
 from motionseek.search.by_vector import by_vector
+from motionseek.search.explain import Explanation, explain
 from motionseek.search.loaded import Loaded, Source
 from motionseek.search.locate import Located, locate
 from motionseek.search.moments import choose
@@ -20,7 +21,7 @@ from motionseek.search.plan import plans
 from motionseek.search.query import Query
 from motionseek.search.results import Clock, Rerank, SearchResult
 from motionseek.search.timeline import LEVEL, SWITCH, Classes, Timeline, sentences_of, timeline
-from motionseek.types import MODALITIES, Float32, Float64, Imu, Modality, PoseTrack
+from motionseek.types import MODALITIES, Float32, Float64, Imu, Modality, Moment, PoseTrack
 
 if TYPE_CHECKING:
     from motionseek.encoders.model import Model
@@ -134,6 +135,14 @@ class Archive:
         index = ways[0].opened.index
         about = {"kind": index.kind, "recall": index.recall}
         return SearchResult(asked.said, target, chosen, clock.done(), about, offset, more)
+
+    def explain(self, query: object, moment: Moment, *, placement: str | None = None) -> Explanation:
+        """What made a hit: per part and token for motion, per instant, term and rival sentence for vectors.
+
+        query, placement: what was searched with.   moment: one of the answer's. Raises QueryError where the two have
+        nothing in common that can be compared.
+        """
+        return explain(self._loaded, Query.of(query, placement=placement), moment)
 
     def score_along(
         self, query: object, recording_id: str, *, through: Modality | None = None, placement: str | None = None

@@ -29,10 +29,7 @@ def by_vector(loaded: Loaded, asked: Query, plan: Plan, wanted: int, clock: Cloc
     with clock("candidates"):
         spread, count = opened.spreads, max(RERANKED, 4 * wanted)
         best = _merged(
-            [
-                timeless(opened.index, plan.kept, vector, plan.through, spread, count, wanted)
-                for vector in probe
-            ]
+            [timeless(opened.index, plan.kept, vector, plan.through, spread, count, wanted) for vector in probe]
         )
 
     def span(i: int) -> tuple[float, float]:

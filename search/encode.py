@@ -55,11 +55,12 @@ def held_at_ends(grid: Grid, samples: int) -> Grid:
     was at that moment: tokens near the ends of what was cut out look beyond them, and zeros there would be a jolt.
     What is added is masked."""
     x = np.pad(grid.x, ((0, 0), (0, 0), (samples, samples)))
-    mask = np.pad(grid.mask, ((0, 0), (samples, samples)))
+    mask: Bool = np.pad(grid.mask, ((0, 0), (samples, samples)))
     length = x.shape[2]
     first, last = mask.argmax(axis=1)[:, None], length - 1 - mask[:, ::-1].argmax(axis=1)[:, None]
     x = np.take_along_axis(x, np.clip(np.arange(length), first, last)[:, None], axis=2)
-    return Grid(grid.start_s - samples / grid.rate_hz, grid.rate_hz, x * mask.any(axis=1)[:, None, None], mask)
+    seen: Bool = np.asarray(mask.any(axis=1))
+    return Grid(grid.start_s - samples / grid.rate_hz, grid.rate_hz, x * seen[:, None, None], mask)
 
 
 def query_tokens(query: Query, encoder: StreamEncoder) -> QueryTokens:

@@ -22,7 +22,7 @@ from motionseek.types import PART_OF_PLACEMENT
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>\"[^\"]*\")"
-    r"|(?P<sign>[+\-&*])(?=\s|\"|'|$)"
+    r"|(?P<sign>[+\-&*])(?=\s|\"|'|$|\d+(?:\.\d+)?\s*\*)"
     r"|(?P<number>\d+(?:\.\d+)?)\s*(?=\*)"
     r"|(?P<file>(?:[\w]+:)?'[^']*'(?:@[\d.\-]+)?|[^\s\"'*]+))"
 )

@@ -131,10 +131,10 @@ def lag_scores(
     most = mask.sum(axis=2) if held is None else held[:, used]
     phases, parts, steps, _ = query.token.shape
     asked = _joined(query.token, query.mask).reshape(phases * steps, -1)
-    held = _joined(token, mask).swapaxes(-1, -2)
+    stored = _joined(token, mask).swapaxes(-1, -2)
     asked_there = query.mask.transpose(0, 2, 1).reshape(phases * steps, parts).astype(np.float32)
     shape = (len(token), phases, steps, token.shape[2])
-    total = _diagonals((asked @ held).reshape(shape), first, last)
+    total = _diagonals((asked @ stored).reshape(shape), first, last)
     count = _diagonals((asked_there @ mask.astype(np.float32)).reshape(shape), first, last)
     # What could meet at all: a wrist sensor against a whole body, a long query against a short clip.
     possible = np.minimum(most[:, None], query.mask.sum(axis=2)[None]).sum(axis=2)

@@ -16,7 +16,14 @@ from motionseek.cli._timeline import timeline_of, timeline_options
 @timeline_options
 @click.option("--llm", metavar="URL", help="Endpoint, such as http://127.0.0.1:11434/v1, for questions of other kinds.")
 @click.option("--model", help="The language model of --llm.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds that --llm may take to answer.",
+)
 @click.option("--plain-http", is_flag=True, help="Let the log go unencrypted to another machine.")
 @as_json
 @example(

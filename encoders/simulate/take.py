@@ -125,7 +125,8 @@ def _between(first: Float64, second: Float64, share: Float64) -> Float64:
     start = Rotation.from_quat(first.reshape(-1, 4))
     way = (start.inv() * Rotation.from_quat(second.reshape(-1, 4))).as_rotvec()
     part = Rotation.from_rotvec(way * np.repeat(share, first.shape[1])[:, None])
-    return (start * part).as_quat().reshape(first.shape)
+    turned: Float64 = (start * part).as_quat().reshape(first.shape)
+    return turned
 
 
 def followed(motion: Motion, *, sigma_s: float = 1.0) -> Motion:

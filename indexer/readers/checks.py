@@ -64,6 +64,8 @@ def checked_imu(
     """
     if not len(acc[0]):
         raise DamagedFile(path, "holds no accelerometer sample with a finite time and value")
+    if len(acc[0]) < 2:
+        raise DamagedFile(path, "holds a single accelerometer sample: nothing moves in it")
     check_units(path, *acc, *gyro)
     return Imu(acc[0], acc[1].astype(np.float32), gyro[0], gyro[1].astype(np.float32), placement, person, name)
 

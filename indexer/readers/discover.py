@@ -56,8 +56,19 @@ def discover(
         for source in _named(str(given), readers):
             if units and source.format and READERS[source.format].takes_units:
                 source = replace(source, units=units)
+            source = _storable(source)
             found.setdefault((source.path, source.format), source)
     return list(found.values())
+
+
+def _storable(source: Source) -> Source:
+    """An archive keeps names as UTF-8; a file system takes any bytes."""
+    try:
+        source.path.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(source.path).decode("utf-8", "backslashreplace")
+        return Source(shown, source.format, "its name is not UTF-8: rename it")
+    return source
 
 
 def read(source: Source | str | Path, *, format: str = AUTO) -> Recording:

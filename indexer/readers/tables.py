@@ -19,6 +19,9 @@ from motionseek.types import ANY_PART, Float64, Imu
 
 COLUMNS = ("t_s", "ax_mps2", "ay_mps2", "az_mps2", "gx_rps", "gy_rps", "gz_rps")
 SUFFIXES = (".csv", ".parquet", ".npy")
+MAX_BYTES = 1000 << 20
+"""A table is read as a whole."""
+
 NO_VALUE = ("", "NULL", "null", "None", "NA", "N/A")
 """What stands in a csv where there is no value; NaN is a number."""
 
@@ -118,6 +121,8 @@ def _load(path: Path, columns: Mapping[str, str], problems: list[str]) -> Float6
     if path.suffix.lower() not in loaders:
         raise UnknownFormat(path, f"an IMU file is {', '.join(loaders)}, not {path.suffix or 'without suffix'!r}")
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DamagedFile(path, f"is larger than {MAX_BYTES >> 20} MB, more than a day of a sensor: split it")
         values = loaders[path.suffix.lower()](path, columns, problems)
     except OSError as error:
         raise DamagedFile(path, f"cannot be read: {error.strerror or error}") from error

@@ -99,7 +99,7 @@ def test_search_in_an_empty_archive(capsys, tmp_path):
     assert code == 0
     said = json.loads(out)
     assert said["hits"] == []
-    assert {"query", "target", "hits", "timings_ms", "index"} == set(said)
+    assert {"query", "target", "hits", "offset", "more", "timings_ms", "index"} == set(said)
     assert run(capsys, "search", "jumping", "-a", tmp_path / "a")[1] == "nothing found\n"
     code, out, _ = run(capsys, "verify", "-a", tmp_path / "a", "--json")
     assert (code, json.loads(out)["findings"]) == (0, [])

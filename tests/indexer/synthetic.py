@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
+import resource
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,18 +133,34 @@ def recording(seed: int, duration_s: float = 12.0, **more: Any) -> Recording:
     return Recording(name, f"take-{seed}", **content)
 
 
+def write_imu(path: Any, seed: int, duration_s: float = 8.0) -> None:
+    """A csv of one sensor, last changed long enough ago for its hash to be remembered."""
+    one = imu(seed, duration_s)
+    table = np.column_stack([one.acc_t_s, one.acc_mps2, one.gyro_rps])
+    np.savetxt(path, table, delimiter=",", header="t_s,ax_mps2,ay_mps2,az_mps2,gx_rps,gy_rps,gz_rps", comments="")
+    os.utime(path, (1_700_000_000, 1_700_000_000 + seed))
+
+
 def main() -> None:
-    """Index recordings 0 to N-1 into an archive, in batches that are small enough to be cut between."""
+    """Index recordings 0 to N-1, or a folder, into an archive, in batches that are small enough to be cut between."""
     parser = argparse.ArgumentParser()
     parser.add_argument("archive")
-    parser.add_argument("count", type=int)
+    parser.add_argument("sources")
+    parser.add_argument("--largest-file", type=int, default=0)
     args = parser.parse_args()
+    from motionseek.errors import ArchiveError
     from motionseek.indexer import writer
     from motionseek.indexer.pipeline import index
 
+    if args.largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (args.largest_file, args.largest_file))
     writer.BATCH_ROWS = 150
     print("ready", flush=True)
-    index([recording(i) for i in range(args.count)], args.archive, models=[Linear()])
+    sources = [recording(i) for i in range(int(args.sources))] if args.sources.isdigit() else args.sources
+    try:
+        index(sources, args.archive, models=[Linear()])
+    except ArchiveError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

@@ -3,18 +3,12 @@ import shutil
 import av
 import numpy as np
 import pytest
-from synthetic import Linear, imu, unit
+from synthetic import Linear, unit, write_imu
 from test_store import contents
 
 from motionseek.encoders.base import Embeddings
 from motionseek.indexer.pipeline import index
 from motionseek.indexer.store import Filter, Store, StreamKey
-
-
-def write_imu(path, seed, duration_s=8.0):
-    one = imu(seed, duration_s)
-    table = np.column_stack([one.acc_t_s, one.acc_mps2, one.gyro_rps])
-    np.savetxt(path, table, delimiter=",", header="t_s,ax_mps2,ay_mps2,az_mps2,gx_rps,gy_rps,gz_rps", comments="")
 
 
 @pytest.fixture

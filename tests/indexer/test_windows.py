@@ -9,7 +9,7 @@ SIZE = {"window_s": 5.0, "stride_s": 1.0}
 
 
 def sensor(t_s, placement="left_wrist", **more):
-    x = np.random.default_rng(0).normal(size=(len(t_s), 3)) + [0, 0, 9.8]
+    x = np.random.default_rng(0).normal(size=(len(t_s), 3)) + np.array([0, 0, 9.8])
     return Imu(t_s, x, t_s, x, placement, **more)
 
 
@@ -88,7 +88,7 @@ def test_parts_are_those_with_samples_in_that_window():
 
 
 def test_missing_samples_and_unseen_joints_lower_the_quality():
-    x = np.random.default_rng(0).normal(size=(1000, 3)) + [0, 0, 9.8]
+    x = np.random.default_rng(0).normal(size=(1000, 3)) + np.array([0, 0, 9.8])
     gyro = x.copy()
     x[:500] = np.nan
     t_s = np.arange(1000) / 100

@@ -86,7 +86,7 @@ def test_every_term_must_be_understood(archive, tmp_path):
             Query.of_moment(written)
     (tmp_path / "film.mp4").touch()
     film = Query.from_file(tmp_path / "film.mp4", modality="video")
-    with pytest.raises(QueryError, match="no model of this archive understands a text.video query"):
+    with pytest.raises(QueryError, match=r"no model of this archive understands a text.video query"):
         archive.search(Query.of("a") + film, target="imu")
 
 

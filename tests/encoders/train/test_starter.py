@@ -1,0 +1,42 @@
+"""The starter's recipe, made tiny, goes through the one loop to a model that loads; what is done is not redone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from motionseek.encoders.model import load_model
+from motionseek.encoders.simulate.procedural import GENERATORS
+from motionseek.encoders.text import TextConfig, TextTower
+from motionseek.encoders.train import starter
+from motionseek.encoders.train.starter import StarterRecipe, train_starter
+
+
+@pytest.mark.slow
+def test_a_tiny_starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {name: GENERATORS[name] for name in ("walk", "jump", "stand")}
+    monkeypatch.setattr(starter, "GENERATORS", few)
+    recipe = StarterRecipe(bandai=(), procedural=8, procedural_s=14.0, action_steps=3, motion_steps=3, batch=8)
+    out = tmp_path / "starter"
+    # the text tower's teacher may not be installed; a tower that is there already is not taught again
+    torch.manual_seed(0)
+    (tmp_path / "starter.work").mkdir()
+    save_file(TextTower(TextConfig()).state_dict(), tmp_path / "starter.work" / "text.safetensors")
+    said: list[str] = []
+    train_starter(recipe, tmp_path, out, say=said.append)
+    assert any("actions: step 3 of 3" in line for line in said)
+    assert any("motion: step 3 of 3" in line for line in said)
+    model = load_model(out)
+    wanted = {("clip", "text"), ("clip", "imu"), ("clip", "pose"), ("motion", "imu"), ("motion", "pose")}
+    assert set(model.encoders) == wanted
+    x = np.random.default_rng(0).normal(size=(2, 7, 6, 250)).astype(np.float32)
+    assert np.isfinite(model.encode_imu(x, space="motion").global_).all()
+    first = (out / "weights.safetensors").read_bytes()
+    said.clear()
+    train_starter(recipe, tmp_path, out, say=said.append)
+    assert not any("step 1 of 3" in line for line in said)
+    assert (out / "weights.safetensors").read_bytes() == first
