@@ -18,10 +18,11 @@ from motionseek.encoders.imu2clip import Stack, StackConfig
 from motionseek.encoders.model import Model, load_model
 from motionseek.encoders.motion import ActionConfig, ActionEncoder
 from motionseek.encoders.train import losses
-from motionseek.encoders.train.downstream import accuracy, class_vectors, macro_f1, recognise, zero_shot
+from motionseek.encoders.train.downstream import accuracy, macro_f1, recognise
 from motionseek.encoders.train.evaluate import average_precision
 from motionseek.encoders.train.loop import FitSettings, fit
 from motionseek.encoders.train.windows import Encoded, Objective, TrainBatch
+from motionseek.encoders.zero_shot import class_vectors, zero_shot
 from motionseek.indexer.readers.utd_mhad import ACTIONS
 from motionseek.types import Float32
 

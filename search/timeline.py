@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from motionseek.encoders.zero_shot import class_vectors, zero_shot
 from motionseek.errors import ModelError, QueryError, UsageError
 from motionseek.search.ask import Answer, ask
 from motionseek.search.candidates import SAMPLE
@@ -193,18 +194,18 @@ def class_scores(
     scores on the other recordings."""
     opened = loaded.open(space, "global")
     columns = opened.columns
-    texts = loaded.encoder(space, "text").encode([told for each in sentences.values() for told in each]).global_
-    if texts is None:
-        raise ModelError(f"the encoder of text in the space {space} gives no global vectors")
-    ends = np.cumsum([len(each) for each in sentences.values()])[:-1]
-    prototype = np.stack([each.mean(axis=0) for each in np.split(texts, ends)])
-    prototype /= np.linalg.norm(prototype, axis=1, keepdims=True)
+
+    def encode(texts: list[str]) -> Float32:
+        told = loaded.encoder(space, "text").encode(texts).global_
+        if told is None:
+            raise ModelError(f"the encoder of text in the space {space} gives no global vectors")
+        return told
+
     other = (columns.recording != columns.recording[rows[0]]) & (columns.modality == columns.modality[rows[0]])
     elsewhere = np.flatnonzero(other)
     elsewhere = elsewhere[np.unique(np.linspace(0, len(elsewhere) - 1, min(len(elsewhere), SAMPLE)).astype(np.int64))]
-    usual = (opened.index.vectors(elsewhere) @ prototype.T).sum(axis=0) / (len(elsewhere) + FEW)
-    scores: Float32 = opened.index.vectors(rows) @ prototype.T - (usual - usual.mean()).astype(np.float32)
-    return scores
+    prototype = class_vectors(encode, sentences, ("{}",))
+    return zero_shot(opened.index.vectors(rows), prototype, opened.index.vectors(elsewhere), FEW)
 
 
 def build(

@@ -1,11 +1,12 @@
-"""Recognising activities with a trained encoder: by words alone, by a linear probe, fine-tuned, or from scratch.
+"""Recognising activities with a trained encoder: by a linear probe, fine-tuned, or from scratch.
 
-The four ways of IMU2CLIP's Table 3 (Moon et al. 2023), for any IMU encoder of a model.
+Three of the four ways of IMU2CLIP's Table 3 (Moon et al. 2023), for any IMU encoder of a model; the fourth, words
+alone, is `motionseek.encoders.zero_shot`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -20,32 +21,10 @@ from motionseek.encoders.towers import ActionTower, MobindTower, MotionTower, Se
 from motionseek.encoders.train.loop import FitSettings, fit
 from motionseek.encoders.train.windows import Batches, Encoded, Objective, TrainBatch
 from motionseek.errors import UsageError
-from motionseek.types import PARTS, Float32
+from motionseek.types import PARTS
 
 Way = Literal["probe", "fine-tune", "scratch"]
-TEMPLATES = ("{}", "a person is {}", "someone is {}", "a video of a person {}")
 Int = npt.NDArray[np.int64]
-EncodeText = Callable[[list[str]], Float32]
-
-
-def class_vectors(
-    encode_text: EncodeText, classes: Sequence[str] | Mapping[str, Sequence[str]], templates: Sequence[str] = TEMPLATES
-) -> Float32:
-    """One unit vector a class (C, D): the mean of what its names say in every template.
-
-    classes: names, or class → the names that it goes by.     encode_text: sentences → unit vectors.
-    """
-    named = classes if isinstance(classes, Mapping) else {name: (name,) for name in classes}
-    vectors = []
-    for names in named.values():
-        mean = encode_text([t.format(name) for name in names for t in templates]).mean(axis=0)
-        vectors.append(mean / np.linalg.norm(mean))
-    return np.stack(vectors).astype(np.float32)
-
-
-def zero_shot(vectors: Float32, classes: Float32) -> Float32:
-    """Unit window vectors (N, D) and class vectors (C, D) → cosines (N, C)."""
-    return np.asarray(vectors @ classes.T, np.float32)
 
 
 class Recogniser(Objective):

@@ -11,7 +11,7 @@ from motionseek.encoders import imu2clip, mobind
 from motionseek.encoders.base import Encoder
 from motionseek.encoders.motion import ActionConfig, ActionEncoder, MotionConfig, MotionEncoder
 from motionseek.encoders.towers import ActionTower, MobindTower, MotionTower, SensorTower
-from motionseek.encoders.train.downstream import accuracy, class_vectors, macro_f1, recognise, zero_shot
+from motionseek.encoders.train.downstream import accuracy, macro_f1, recognise
 from motionseek.encoders.train.loop import FitSettings
 from motionseek.encoders.train.windows import TrainBatch
 from motionseek.errors import UsageError
@@ -87,16 +87,6 @@ def test_a_probe_leaves_the_encoder_and_scratch_forgets_it() -> None:
     assert not torch.equal(scratch.net.state_dict()["trunk.conv2.weight"], tower.net.state_dict()["trunk.conv2.weight"])
     with pytest.raises(UsageError, match="way"):
         recognise(tower, Shaking(), 3, "magic", settings)  # type: ignore[arg-type]
-
-
-def test_classes_by_words_alone() -> None:
-    said = {"a run": [1.0, 0], "a jog": [0, 1.0], "a nap": [-1.0, 0]}
-    vectors = class_vectors(
-        lambda texts: np.array([said[t] for t in texts]), {"run": ("run", "jog"), "nap": ("nap",)}, ("a {}",)
-    )
-    np.testing.assert_allclose(vectors, [[0.5**0.5, 0.5**0.5], [-1, 0]], atol=1e-6)
-    window = np.array([[0.0, 1.0], [-1.0, 0.0]], np.float32)
-    assert zero_shot(window, vectors).argmax(1).tolist() == [0, 1]
 
 
 def test_scores_by_hand() -> None:
