@@ -25,6 +25,9 @@ PREPROCESSING = "1"
 LONG_GAP_S = 60.0
 """What lies beyond such a gap is resampled by itself, so that a gap of hours costs nothing."""
 
+SAME_S = 1e-6
+"""Two times no further apart are one: sums of sample steps round differently."""
+
 IMU_SLOTS = (*PARTS, ANY_PART)
 POSE_CHANNELS = 12
 _JOINTS_OF_PART = np.array(
@@ -73,7 +76,9 @@ def resample(
     step_s, grid_step_s = float(np.median(np.diff(t_s))), float(grid_t_s[1] - grid_t_s[0])
     gap_s = max(0.1, 4 * step_s) if max_gap_s is None else max_gap_s
     after = np.clip(np.searchsorted(t_s, grid_t_s), 1, len(t_s) - 1)
-    mask = t_s[after] - t_s[after - 1] <= gap_s
+    # A sample at the very time is there, whatever gap lies beside it and however the time was rounded.
+    met = np.minimum(np.abs(t_s[after] - grid_t_s), np.abs(t_s[after - 1] - grid_t_s)) < SAME_S
+    mask = (t_s[after] - t_s[after - 1] <= gap_s) | met
     mask &= (grid_t_s >= t_s[0] - max(step_s, grid_step_s)) & (grid_t_s <= t_s[-1] + max(step_s, grid_step_s))
     inside_t_s = np.clip(grid_t_s, t_s[0], t_s[-1])
     if step_s < 0.8 * grid_step_s:

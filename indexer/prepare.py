@@ -30,6 +30,7 @@ Encoders = Mapping[tuple[str, Modality], Encoder]
 PIECE_S = 1024.0
 MARGIN_S = 2.0
 """Beyond a piece on both sides, at least; what resampling at a cut gets wrong dies away within it."""
+SAMPLES_BEYOND = 8
 FRAMES_PER_PIECE = 32
 LOOKED_S = 10.0
 """How often looking for people gives a sign of life."""
@@ -250,8 +251,9 @@ def _seen(track: PoseTrack, windows: Windows, needs: Needs) -> Iterator[Signals]
 def _near(imu: Imu, span: Span) -> Imu | None:
     """The samples that a grid over `span` is made from."""
     acc, gyro = (_within(t_s, span) for t_s in (imu.acc_t_s, imu.gyro_t_s))
-    if acc.stop - acc.start < 2:
+    if acc is None:
         return None
+    gyro = gyro or slice(0, 0)
     return replace(
         imu,
         acc_t_s=imu.acc_t_s[acc],
@@ -263,14 +265,18 @@ def _near(imu: Imu, span: Span) -> Imu | None:
 
 def _near_pose(track: PoseTrack, span: Span) -> PoseTrack | None:
     at = _within(track.t_s, span)
-    if at.stop - at.start < 2:
+    if at is None:
         return None
     return replace(track, t_s=track.t_s[at], xy_px=track.xy_px[at], confidence=track.confidence[at])
 
 
-def _within(t_s: Float64, span: Span) -> slice:
+def _within(t_s: Float64, span: Span) -> slice | None:
+    """The samples in and around `span`, None where none is in it. Those beyond show that a gap there is one: cut off at
+    it, the stream would seem to end."""
     first, stop = np.searchsorted(t_s, [span.start_s - MARGIN_S, span.end_s + MARGIN_S])
-    return slice(int(first), int(stop))
+    if first == stop:
+        return None
+    return slice(max(0, int(first) - SAMPLES_BEYOND), int(stop) + SAMPLES_BEYOND)
 
 
 def _nothing(span: Span, form: Form, modality: Modality) -> Grid:
