@@ -20,7 +20,7 @@ def score_along(
     """See `Archive.score_along`."""
     if recording_id not in loaded.sources:
         raise QueryError(f"the archive has no recording {recording_id}")
-    if asked.modality in ("imu", "pose") and loaded.speaks("motion", asked.modality):
+    if asked.modality in ("imu", "pose") and loaded.streams(asked.modality):
         tokens = query_tokens(asked, loaded.stream_encoder(asked.modality))
         keys = [key for key in loaded.stream_keys(recording_id) if through in (None, key.modality)]
         streams = loaded.store.tokens("motion", keys)
@@ -37,5 +37,6 @@ def score_along(
             if len(rows):
                 times = (columns.start_s[rows] + columns.end_s[rows]) / 2
                 order = np.argsort(times, kind="stable")
-                return times[order], opened.index.vectors(rows[order]) @ probes(loaded, asked, space).vector[0]
+                score: Float32 = (opened.index.vectors(rows[order]) @ probes(loaded, asked, space).vector.T).max(axis=1)
+                return times[order], score
     raise QueryError(f"recording {recording_id} has no window that the query can be compared with")

@@ -13,7 +13,9 @@ from motionseek.search.along import score_along
 from motionseek.search.audit import MAX_OFFSET_S, TOLERANCE_S, AuditReport, Progress, audit
 from motionseek.search.by_motion import by_motion
 from motionseek.search.by_vector import by_vector
+from motionseek.search.by_window import by_window
 from motionseek.search.explain import Explanation, explain
+from motionseek.search.find import Belongs, find
 from motionseek.search.loaded import Loaded, Source
 from motionseek.search.locate import Located, locate
 from motionseek.search.moments import choose
@@ -38,7 +40,7 @@ class Archive:
         self._loaded = Loaded(store, models)
 
     def __repr__(self) -> str:
-        return f"Archive({self.store.root}, {len(self.sources)} recordings)"
+        return f"Archive({self.store.uri}, {len(self.sources)} recordings)"
 
     @property
     def store(self) -> Store:
@@ -124,10 +126,15 @@ class Archive:
         else:
             if rerank in ("local", "token"):
                 raise QueryError(
-                    f"rerank={rerank!r} compares motion, which a {asked.senses} query and the target {target!r} do "
-                    "not share in this archive: use rerank='none'"
+                    f"rerank={rerank!r} compares streams of motion tokens, which a {asked.senses} query and the target "
+                    f"{target!r} do not share in this archive: use rerank='none'"
                 )
-            found = [by_vector(self._loaded, asked, way, wanted, clock) for way in ways]
+            found = [
+                by_window(self._loaded, asked, way, wanted, clock)
+                if way.space == "motion" and asked.modality in ("imu", "pose")
+                else by_vector(self._loaded, asked, way, wanted, clock)
+                for way in ways
+            ]
         with clock("group"):
             chosen, more = choose(
                 self._loaded, found, target, k=k, offset=offset, group=group, min_confidence=min_confidence
@@ -155,6 +162,30 @@ class Archive:
         """
         return score_along(self._loaded, Query.of(query, placement=placement), recording_id, through)
 
+    def find(
+        self,
+        imu: Imu | str | Path | Sequence[Imu],
+        *,
+        placement: str | None = None,
+        where: Filter | None = None,
+        max_offset_s: float | None = None,
+        min_confidence: float | None = None,
+    ) -> Belongs:
+        """Which recordings the sensors of one wearer belong to, and at what offset, or none: see
+        `motionseek.search.find.find`. No file is read again.
+
+        Raises QueryError where the sensors' placement is not known, they are too short, or the archive has no motion
+        tokens; StaleIndex where another model built them.
+        """
+        return find(
+            self._loaded,
+            imu,
+            placement=placement,
+            where=where,
+            max_offset_s=max_offset_s,
+            min_confidence=min_confidence,
+        )
+
     def locate(
         self,
         imu: Imu | str | Path | Sequence[Imu],
@@ -172,7 +203,7 @@ class Archive:
         if isinstance(media, str) and media in self.sources:
             media = self.sources[media].uri
         model = None
-        if self._loaded.speaks("motion", "imu") and self._loaded.speaks("motion", "pose"):
+        if self._loaded.streams("imu") and self._loaded.streams("pose"):
             self._loaded.stream_encoder("imu")
             self._loaded.stream_encoder("pose")
             model = self._loaded.model("motion")

@@ -48,7 +48,7 @@ def by_motion(loaded: Loaded, asked: Query, plan: Plan, rerank: Rerank, wanted: 
             return float(start_s[i]), float(end_s[i])
 
         levels = {"projected": best.score}
-        sure = _by_chance(opened.columns, best, best.score)
+        sure = by_chance(opened.columns, best, best.score)
         return Found(plan, asked, best.row, best.score, best.score, levels, None, window, sure)
     with clock("tokens"):
         keys, which = _streams_of(opened.columns, best)
@@ -72,10 +72,11 @@ def by_motion(loaded: Loaded, asked: Query, plan: Plan, rerank: Rerank, wanted: 
         start_s, end_s = max(meant[0], asked.meant[0]), min(meant[1], asked.meant[1])
         return start_s + float(offset_s[i]), end_s + float(offset_s[i])
 
-    return Found(plan, asked, best.row, score, score, levels, offset_s, span, _by_chance(opened.columns, best, score))
+    return Found(plan, asked, best.row, score, score, levels, offset_s, span, by_chance(opened.columns, best, score))
 
 
-def _by_chance(columns: Columns, found: Candidates, score: Float32) -> Callable[[int], float]:
+def by_chance(columns: Columns, found: Candidates, score: Float32) -> Callable[[int], float]:
+    """i → how sure the i-th of what was found is, beside what was found in other recordings."""
     recording = columns.recording[found.row]
 
     def confidence(i: int) -> float:

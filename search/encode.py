@@ -73,11 +73,7 @@ def query_tokens(query: Query, encoder: StreamEncoder) -> QueryTokens:
         raise QueryError(
             f"{query.said} is {end_s - start_s:.2f} s long: at least {MIN_QUERY_S:g} s of motion are needed"
         )
-    if query.imus and all(imu.part == ANY_PART for imu in query.imus):
-        raise QueryError(
-            "where the sensor is worn is not known, and motion is compared part by part: say it, for instance with "
-            "--placement right_wrist (in Python: Imu.load(path, placement=…))"
-        )
+    _placed(query)
     hop_s = encoder.token_s / PHASES
     before = int((min(AROUND_S, max(0.0, start_s - query.start_s)) + 1e-9) / encoder.token_s)
     grid = query_grid(query, encoder, start_s - before * encoder.token_s, min(query.end_s, end_s + AROUND_S))
@@ -88,6 +84,14 @@ def query_tokens(query: Query, encoder: StreamEncoder) -> QueryTokens:
     if not mask.any():
         raise QueryError(f"{query.said} has no usable motion between {start_s:g} and {end_s:g} s")
     return interleaved(start_s, encoder.token_s, token, mask, PHASES)
+
+
+def _placed(query: Query) -> None:
+    if query.imus and all(imu.part == ANY_PART for imu in query.imus):
+        raise QueryError(
+            "where the sensor is worn is not known, and motion is compared part by part: say it, for instance with "
+            "--placement right_wrist (in Python: Imu.load(path, placement=…))"
+        )
 
 
 def token_probes(tokens: QueryTokens, encoder: StreamEncoder, stride_s: float) -> Probes:
@@ -117,7 +121,12 @@ def token_probes(tokens: QueryTokens, encoder: StreamEncoder, stride_s: float) -
 
 
 def window_probes(query: Query, encoder: Encoder) -> Probes:
-    """Global vectors of windows of the stretch that is meant: at PLACES places, each at every shift within 1 s."""
+    """Global vectors of windows of the stretch that is meant: at PLACES places, each at every shift within 1 s.
+
+    Raises QueryError where nothing in it can be used, and in the space `motion` where no sensor has a known placement.
+    """
+    if encoder.space == "motion":
+        _placed(query)
     start_s, end_s = query.meant
     spare_s = max(0.0, end_s - start_s - encoder.window_s)
     blocks = np.linspace(0, spare_s, PLACES if spare_s > 1 else 1)
@@ -130,9 +139,11 @@ def window_probes(query: Query, encoder: Encoder) -> Probes:
     at = first[:, None] + np.arange(length)
     seen = np.ascontiguousarray(mask[:, at].swapaxes(0, 1))
     found = encoder.encode(np.ascontiguousarray(x[:, :, at].transpose(2, 0, 1, 3)), seen)
-    if found.global_ is None or not seen.any():
+    known = seen if found.mask is None else found.mask
+    there: Bool = np.asarray(known.reshape(len(known), -1).any(axis=1))
+    if found.global_ is None or not there.any():
         raise QueryError(f"{query.said} has no usable motion between {start_s:g} and {end_s:g} s")
-    return Probes(found.global_, start_s + offsets)
+    return Probes(found.global_[there], (start_s + offsets)[there])
 
 
 def video_probes(query: Query, encoder: Encoder) -> Probes:

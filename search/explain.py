@@ -104,9 +104,10 @@ def explain(loaded: Loaded, asked: Query, moment: Moment) -> Explanation:
     """See `Archive.explain`."""
     if moment.recording_id not in loaded.sources:
         raise QueryError(f"the archive has no recording {moment.recording_id}")
-    if moment.offset_s is not None and asked.modality in ("imu", "pose"):
+    if moment.offset_s is not None and asked.modality in ("imu", "pose") and loaded.streams(asked.modality):
         return _by_tokens(loaded, asked, moment, moment.offset_s)
-    for space in vector_spaces(loaded, asked):
+    by_motion = moment.offset_s is not None
+    for space in sorted(vector_spaces(loaded, asked), key=lambda space: (space == "motion") != by_motion):
         if (found := _by_windows(loaded, asked, moment, space)) is not None:
             return found
     raise QueryError(f"no window of {moment.through} lies on the moment that {asked.said} can be compared with")

@@ -140,6 +140,22 @@ class Loaded:
             return False
         return modality in ("vector", "moment") or modality in self.spaces[space].encoders
 
+    def has_level(self, space: str, modality: str, level: Level) -> bool:
+        """Whether the space's model gives vectors of this modality at this level."""
+        about = self.spaces[space].encoders.get(modality, {})
+        return level in about.get("levels", ("global",))
+
+    def streams(self, modality: str) -> bool:
+        """Whether the motion model tokenises whole recordings of this modality; else it sees a window at a time."""
+        held = self.spaces["motion"].encoders if "motion" in self.spaces else {}
+        return held.get(modality, {}).get("token_s") is not None
+
+    @property
+    def windowed(self) -> bool:
+        """Whether there is a motion model that sees a window at a time, and has one vector for each."""
+        held = self.spaces["motion"].encoders if "motion" in self.spaces else {}
+        return any(not self.streams(m) and self.has_level("motion", m, "global") for m in held)
+
     def model(self, space: str) -> ModelLike:
         if space not in self._models:
             given = [m for m in self._given if any(s == space for s, _ in m.encoders)]
@@ -149,7 +165,7 @@ class Loaded:
     def _load(self, row: ModelRow) -> ModelLike:
         if not row.name:
             raise ModelError(
-                f"{self.store.root}: the space {row.space!r} was built by a model without a name: open the archive "
+                f"{self.store.uri}: the space {row.space!r} was built by a model without a name: open the archive "
                 "with that model (models=[…])"
             )
         return load(row.name)
@@ -163,7 +179,7 @@ class Loaded:
         built = row.encoders.get(modality, {}).get("fingerprint", row.fingerprint)
         if encoder.fingerprint != built:
             raise StaleIndex(
-                f"{self.store.root}: the space {space!r} was built by the model {row.name!r} with the fingerprint "
+                f"{self.store.uri}: the space {space!r} was built by the model {row.name!r} with the fingerprint "
                 f"{built[:12]}, and the one at hand has {encoder.fingerprint[:12]}: open the archive with the model "
                 "that built it, or index the sources into a new archive"
             )
@@ -172,7 +188,7 @@ class Loaded:
     def stream_encoder(self, modality: str) -> StreamEncoder:
         encoder = self.encoder("motion", "imu" if modality == "imu" else "pose")
         if not isinstance(encoder, StreamEncoder):
-            raise QueryError("the motion model of this archive does not tokenise streams: use rerank='none'")
+            raise QueryError("the motion model of this archive sees one window at a time: it gives no stream of tokens")
         return encoder
 
 

@@ -67,40 +67,68 @@ def plans(
         if found:
             return found
     if not any(tiers):
-        spaces = ", ".join(f"{s} ({', '.join(sorted(row.encoders))})" for s, row in sorted(loaded.spaces.items()))
-        raise QueryError(f"no model of this archive understands a {asked.senses} query for {target}; it has: {spaces}")
+        raise QueryError(
+            f"no model of this archive understands a {asked.senses} query for {target}; it has: {_said(loaded)}"
+        )
     looked = ", ".join(dict.fromkeys(tried)) or "nothing"
     raise QueryError(
-        f"a {asked.senses} query finds {target} through {looked} of the same recording, and no recording with "
-        f"{target} has that; the archive has: {', '.join(loaded.modalities)}"
+        f"{target} is looked for through vectors of {looked} that {asked.senses} can be compared with, and no "
+        f"recording with {target} has such; the archive has recordings of {', '.join(loaded.modalities)}, and the "
+        f"spaces {_said(loaded)}"
     )
+
+
+def _said(loaded: Loaded) -> str:
+    """The spaces with the senses that each has an encoder for."""
+    said = []
+    for space, row in sorted(loaded.spaces.items()):
+        parts_only = not any(loaded.has_level(space, sense, "global") for sense in row.encoders)
+        why = "; of parts only, none of whole windows" if parts_only else ""
+        said.append(f"{space} ({', '.join(sorted(row.encoders))}{why})")
+    return ", ".join(said)
 
 
 Way = tuple[str, Level, tuple[Modality, ...]]
 
 
 def _tiers(loaded: Loaded, asked: Query, target: Modality, through: Modality | None) -> list[list[Way]]:
-    moves = asked.modality in ("imu", "pose") and loaded.speaks("motion", asked.modality)
+    level = _motion_level(loaded, asked)
     spaces = vector_spaces(loaded, asked)
     moving: tuple[Modality, ...] = ("pose", "imu")
     if through is not None:
-        motion = [("motion", "token", (through,))] if moves and through in moving else []
-        return [motion, [(space, "global", (through,)) for space in spaces]]  # type: ignore[list-item]
+        motion: list[Way] = [("motion", level, (through,))] if level and through in moving else []
+        return [motion, [(space, "global", (through,)) for space in spaces]]
     direct = MOTION_THROUGH.get(target, ())
+    # Like is known by like: where nothing leads to the target itself, the sense that was given comes before others.
+    own = (asked.modality,) if asked.modality in ("imu", "pose", "video") else ()
     return [
-        [("motion", "token", direct)] if moves and direct else [],
+        [("motion", level, direct)] if level and direct else [],
         [(space, "global", clip_through(asked.modality, target)) for space in spaces],
-        [("motion", "token", moving)] if moves else [],
+        [("motion", level, moving)] if level else [],
+        [(space, "global", own) for space in spaces] if own else [],
         [(space, "global", MODALITIES) for space in spaces],
     ]
 
 
+def _motion_level(loaded: Loaded, asked: Query) -> Level | None:
+    """By what motion is compared: tokens, or whole windows where the model sees one at a time."""
+    if asked.modality not in ("imu", "pose") or not loaded.speaks("motion", asked.modality):
+        return None
+    if loaded.streams(asked.modality):
+        return "token"
+    return "global" if loaded.has_level("motion", asked.modality, "global") else None
+
+
 def vector_spaces(loaded: Loaded, asked: Query) -> list[str]:
     """Spaces whose global vectors can be compared with every term; a bare vector is one of `clip`, and a moment of
-    the archive is in those that hold vectors of it."""
-    held = ["clip", *sorted(set(loaded.spaces) - {"clip", "motion"})]
-    bare = any(term.vector is not None for term in asked.parts)
-    spaces = [s for s in (held[:1] if bare else held) if all(loaded.speaks(s, term.modality) for term in asked.parts)]
+    the archive is in those that hold vectors of it. `motion` is the first where its model sees windows, not streams.
+    """
+    if any(term.vector is not None for term in asked.parts):
+        held = ["clip"]
+    else:
+        held = sorted(loaded.spaces, key=lambda space: (space != "motion", space != "clip", space))
+        held = held if loaded.windowed else [space for space in held if space != "motion"]
+    spaces = [s for s in held if all(loaded.speaks(s, term.modality) for term in asked.parts)]
     likes = [term for term in asked.parts if term.like]
     if not likes:
         return spaces
