@@ -21,6 +21,7 @@ VERBS = (
     "log",
     "ask",
     "sync",
+    "find",
     "audit",
     "locate",
     "models",
