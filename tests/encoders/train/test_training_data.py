@@ -64,7 +64,7 @@ def test_a_short_fit_learns(corpus: Corpus) -> None:
     motion = MotionObjective()
     fit(motion, Simulated(corpus, clips, 8, STILL), None, FitSettings(steps=3), say=lambda _: None)
     axes = motion.imu.projection
-    assert torch.allclose(axes.T @ axes, torch.eye(axes.shape[1]), atol=1e-3)
+    assert torch.allclose(axes.mT @ axes, torch.eye(axes.shape[-1]).expand(len(axes), -1, -1), atol=1e-3)
     words = {label: torch.eye(256)[i : i + 1] for i, label in enumerate(corpus.labels)}
     data = Simulated(corpus, clips, 12, STILL, captions=words)
     actions = ActionObjective(others=torch.eye(256)[3:4])
