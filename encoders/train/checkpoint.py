@@ -53,7 +53,8 @@ def load_checkpoint(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
     """Best weights, random states, and what was said; the module and the optimiser are as they were.
 
-    Raises UsageError where the run was another one: `key` must be the one that it was saved with.
+    Raises UsageError where the run was another one: `key` must be the one that it was saved with, and the weights must
+    have the module's names and shapes.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -68,6 +69,7 @@ def load_checkpoint(
     def under(prefix: str) -> dict[str, Tensor]:
         return {n.removeprefix(prefix): x for n, x in tensors.items() if n.startswith(prefix)}
 
+    _refuse_other_shapes(path, under("module."), module.state_dict())
     module.load_state_dict(under("module."))
     state: dict[int, dict[str, Any]] = {}
     for name, value in (under("optimiser.") | said["optimiser"]).items():
@@ -75,3 +77,13 @@ def load_checkpoint(
         state.setdefault(int(place), {})[what] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return under("best."), under("rng."), said
+
+
+def _refuse_other_shapes(path: Path, held: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Raises UsageError naming the first weight that is not the module's."""
+    for name in sorted(held.keys() | own.keys()):
+        there, wanted = (tuple(x[name].shape) if name in x else None for x in (held, own))
+        if there != wanted:
+            has = "has no" if there is None else f"has {there} numbers of"
+            needs = "does not have it" if wanted is None else f"needs {wanted}"
+            raise UsageError(f"{path} {has} {name}, and the model {needs}; delete it to train from the start")

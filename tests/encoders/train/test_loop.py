@@ -107,6 +107,20 @@ def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
         fit(made(), TinyData(), None, FitSettings(steps=5), work=tmp_path, say=quiet)
 
 
+def test_a_checkpoint_of_another_shape_names_the_weight(tmp_path: Path) -> None:
+    settings = FitSettings(steps=2)
+    fit(made(), TinyData(), None, settings, work=tmp_path, say=quiet)
+    wider = made()
+    wider.net[4] = torch.nn.Linear(32, 11)
+    says = r"checkpoint\.safetensors has \(8,\) numbers of net\.4\.bias, and the model needs \(11,\); delete it"
+    with pytest.raises(UsageError, match=says):
+        fit(wider, TinyData(), None, settings, work=tmp_path, say=quiet)
+    more = made()
+    more.extra = torch.nn.Linear(2, 2)
+    with pytest.raises(UsageError, match=r"has no extra\.bias, and the model needs \(2,\)"):
+        fit(more, TinyData(), None, settings, work=tmp_path, say=quiet)
+
+
 RUN = """
 import sys, time, torch
 sys.path.insert(0, {here!r})
