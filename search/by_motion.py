@@ -60,7 +60,8 @@ def by_motion(loaded: Loaded, asked: Query, plan: Plan, rerank: Rerank, wanted: 
         levels = {"projected": best.score, "token": fitted.score}
         score = fitted.score
         if rerank == "local":
-            score = levels["local"] = local_scores(tokens, encoder, streams, which, fitted.offset_s)
+            their = [loaded.stream_encoder(key.modality) for key in keys]
+            score = levels["local"] = local_scores(tokens, encoder, streams, their, which, fitted.offset_s)
         order = np.argsort(-score, kind="stable")
         order = order[np.isfinite(score[order])]
         best, score, which = best.take(order), score[order], which[order]

@@ -3,7 +3,7 @@ query, and what else would fit as well."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from motionseek.search.instants import INSTANT_S, instants
 from motionseek.search.loaded import Loaded
 from motionseek.search.plan import vector_spaces
 from motionseek.search.query import Query
-from motionseek.search.refine import pairs
+from motionseek.search.refine import met
 from motionseek.types import PARTS, Float32, Float64, Moment, Span
 
 AROUND_S = 10.0
@@ -32,9 +32,11 @@ class Explanation:
 
     space: whose vectors or tokens were compared.   rows: names of what is compared: the parts of the body for motion,
     "windows" else.   t_s: (T,) on the moment's clock: tokens, or instants of half a second around the moment.
-    cosine: (R, T), NaN where one side has nothing.   mean: (R,) over the moment.   terms: for a sum, each term with its
-    weight and own cosine with the moment.   rivals: other sentences and their cosines with the moment, best first, and
-    whether the query has so little to do with them that they count against its confidence.
+    cosine: (R, T), NaN where one side has nothing.   mean: (R,) over the moment.   levels: the moment's scores, and for
+    motion those of the levels that the search did not need.   local: (R,) for motion, the cosine of each part's one
+    vector over the moment.   terms: for a sum, each term with its weight and own cosine with the moment.   rivals:
+    other sentences and their cosines with the moment, best first, and whether the query has so little to do with them
+    that they count against its confidence.
     """
 
     query: str
@@ -45,6 +47,8 @@ class Explanation:
     t_s: Float64
     cosine: Float32
     mean: Float32
+    levels: Mapping[str, float]
+    local: Float32 | None = None
     terms: tuple[tuple[str, float, float], ...] = ()
     rivals: tuple[tuple[str, float, bool], ...] = ()
 
@@ -53,17 +57,14 @@ class Explanation:
             "query": self.query,
             "path": list(self.moment.path),
             "space": self.space,
-            "levels": {level: round(score, 5) for level, score in self.moment.scores.items()},
+            "levels": {level: round(score, 5) for level, score in self.levels.items()},
             "confidence": None if self.moment.confidence is None else round(self.moment.confidence, 4),
             "step_s": self.step_s,
             "t_s": [round(t, 3) for t in self.t_s.tolist()],
             "rows": [
-                {
-                    "name": name,
-                    "mean": None if np.isnan(mean) else round(float(mean), 4),
-                    "cosine": [None if np.isnan(c) else round(c, 4) for c in cosine.tolist()],
-                }
-                for name, mean, cosine in zip(self.rows, self.mean, self.cosine, strict=True)
+                {"name": name, "mean": _rounded(mean), "cosine": [_rounded(c) for c in cosine]}
+                | ({} if self.local is None else {"local": _rounded(self.local[i])})
+                for i, (name, mean, cosine) in enumerate(zip(self.rows, self.mean, self.cosine, strict=True))
             ],
             "terms": [{"term": t, "weight": w, "cosine": round(c, 4)} for t, w, c in self.terms],
             "rivals": [{"sentence": s, "cosine": round(c, 4), "counts": far} for s, c, far in self.rivals],
@@ -72,7 +73,7 @@ class Explanation:
     def text(self) -> str:
         """A picture in letters: a line a row, a column a step, higher bars for better fits, `·` where nothing is."""
         m = self.moment
-        levels = ", ".join(f"{level} {score:.3f}" for level, score in m.scores.items())
+        levels = ", ".join(f"{level} {score:.3f}" for level, score in self.levels.items())
         sure = "" if m.confidence is None else f", sure {m.confidence:.2f}"
         lines = [f"{' → '.join(m.path)} in the space {self.space}: {levels}{sure}"]
         wide = max(map(len, self.rows), default=0)
@@ -95,6 +96,10 @@ class Explanation:
         return f"Explanation({self.query!r}, {self.cosine.shape} in {self.space})"
 
 
+def _rounded(cosine: np.floating[Any]) -> float | None:
+    return None if np.isnan(cosine) else round(float(cosine), 4)
+
+
 def _bars(cosine: Float32) -> str:
     level = np.clip(np.nan_to_num(cosine) * (len(BARS) - 1), 0, len(BARS) - 1).round().astype(int)
     return "".join("·" if gone else BARS[i] for i, gone in zip(level.tolist(), np.isnan(cosine).tolist(), strict=True))
@@ -114,17 +119,29 @@ def explain(loaded: Loaded, asked: Query, moment: Moment) -> Explanation:
 
 
 def _by_tokens(loaded: Loaded, asked: Query, moment: Moment, offset_s: float) -> Explanation:
-    tokens = query_tokens(asked, loaded.stream_encoder(asked.modality))
+    encoder = loaded.stream_encoder(asked.modality)
+    tokens = query_tokens(asked, encoder)
     key = StreamKey(moment.recording_id, moment.through, moment.person)
     meant = Span(asked.meant[0] + offset_s - 1.0, asked.meant[1] + offset_s + 1.0)
     stream = loaded.store.tokens("motion", [key], {key: meant}).get(key)
     if stream is None:
         raise QueryError(f"the archive has no motion tokens of {moment.through} on {moment.recording_id[:12]}")
     held = stream.start_s, stream.token[: len(PARTS)], stream.mask[: len(PARTS)]
-    times_s, cosine, both = pairs(tokens, held, offset_s)
+    times_s, ours, theirs, both = met(tokens, held, offset_s)
     shown = np.flatnonzero(both.any(axis=1))
-    count = np.maximum(both.sum(axis=1), 1)
-    mean = np.where(both.any(axis=1), np.where(both, cosine, 0).sum(axis=1) / count, np.nan).astype(np.float32)
+    cosine = np.where(both, (ours * theirs).sum(axis=-1), np.float32(np.nan))[shown]
+    count = both[shown].sum(axis=1)
+    sides = [
+        one.pool((side * both[..., None])[None], both[None])
+        for one, side in ((encoder, ours), (loaded.stream_encoder(moment.through), theirs))
+    ]
+    levels = dict(moment.scores)
+    local = None
+    if len(shown) and sides[0].local is not None and sides[1].local is not None:
+        local = (sides[0].local[0] * sides[1].local[0]).sum(axis=-1)[shown]
+        levels.setdefault("local", float(local.mean()))
+    if len(shown) and sides[0].global_ is not None and sides[1].global_ is not None:
+        levels.setdefault("global", float(sides[0].global_[0] @ sides[1].global_[0]))
     return Explanation(
         asked.said,
         moment,
@@ -132,8 +149,10 @@ def _by_tokens(loaded: Loaded, asked: Query, moment: Moment, offset_s: float) ->
         tuple(PARTS[p] for p in shown),
         tokens.token_s,
         times_s + offset_s,
-        np.where(both, cosine, np.float32(np.nan))[shown],
-        mean[shown],
+        cosine,
+        (np.nan_to_num(cosine).sum(axis=1) / count).astype(np.float32),
+        levels,
+        local,
     )
 
 
@@ -172,4 +191,16 @@ def _by_windows(loaded: Loaded, asked: Query, moment: Moment, space: str) -> Exp
         rivals = [(RIVALS[i], float(held[i] @ at), bool((held[i] @ probe.T).max() < UNRELATED)) for i in best.tolist()]
     inside = (t_s + max(step_s, 1e-6) > moment.start_s) & (t_s < moment.end_s)
     mean = np.array([cosine[inside].mean() if inside.any() else np.nan], np.float32)
-    return Explanation(asked.said, moment, space, ("windows",), step_s, t_s, cosine[None], mean, terms, tuple(rivals))
+    return Explanation(
+        asked.said,
+        moment,
+        space,
+        ("windows",),
+        step_s,
+        t_s,
+        cosine[None],
+        mean,
+        moment.scores,
+        terms=terms,
+        rivals=tuple(rivals),
+    )

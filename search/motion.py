@@ -35,11 +35,15 @@ def local_scores(
     tokens: QueryTokens,
     encoder: StreamEncoder,
     streams: Sequence[tuple[float, Float32, Bool]],
+    their: Sequence[StreamEncoder],
     which: npt.NDArray[np.int64],
     offset_s: Float64,
 ) -> Float32:
-    """Mean over the parts that both have of the cosine of one vector a part, each pooled over the stretch at hand."""
-    asked = encoder.pool(tokens.token[:1], tokens.mask[:1])
+    """Mean over the parts that both have of the cosine of one vector a part, each pooled over the stretch at hand.
+
+    encoder: of the query.   their: of each stream; sensors and bodies are pooled each by their own encoder.
+    """
+    asked = _local(encoder, tokens.token[:1], tokens.mask[:1])
     _, parts, steps, width = tokens.token.shape
     token = np.zeros((len(which), parts, steps, width), np.float32)
     mask = np.zeros((len(which), parts, steps), np.bool_)
@@ -51,13 +55,21 @@ def local_scores(
         at = np.clip(at, 0, held.shape[1] - 1)
         mask[mine] = (there[:, at] & inside).transpose(1, 0, 2)
         token[mine] = held[:, at].transpose(1, 0, 2, 3) * mask[mine][..., None]
-    found = encoder.pool(token, mask)
-    if asked.local is None or found.local is None:
-        raise QueryError("the motion model of this archive has no vectors of single parts: use rerank='token'")
+    found = np.zeros((len(which), *asked.shape[1:]), np.float32)
+    for other in {id(one): one for one in their}.values():
+        mine = np.flatnonzero(np.array([one is other for one in their])[which])
+        found[mine] = _local(other, token[mine], mask[mine])
     shared: Bool = np.logical_and(mask.any(axis=2), np.any(tokens.mask[:1], axis=2))
-    cosine = (asked.local * found.local).sum(axis=2)
+    cosine = (asked * found).sum(axis=2)
     score = np.where(shared, cosine, 0).sum(axis=1) / np.maximum(shared.sum(axis=1), 1)
     return np.where(shared.any(axis=1), score, -np.inf).astype(np.float32)
+
+
+def _local(encoder: StreamEncoder, token: Float32, mask: Bool) -> Float32:
+    local = encoder.pool(token, mask).local
+    if local is None:
+        raise QueryError("the motion model of this archive has no vectors of single parts: use rerank='token'")
+    return local
 
 
 def along(tokens: QueryTokens, stream: TokenStream) -> tuple[Float64, Float32]:

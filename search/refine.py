@@ -62,9 +62,11 @@ def _run(high: Bool, begins_s: Float64, peak: int) -> tuple[int, int]:
     return (int(before[-1]) + 1 if len(before) else 0), (peak + int(after[0]) if len(after) else len(high) - 1)
 
 
-def pairs(tokens: QueryTokens, stream: tuple[float, Float32, Bool], offset_s: float) -> tuple[Float64, Float32, Bool]:
-    """A query's tokens beside those of a stream at one offset: the query's times (T,), cosines (P, T) and which pairs
-    are there (P, T), at the phase of the query that comes nearest to the stream's grid."""
+def met(
+    tokens: QueryTokens, stream: tuple[float, Float32, Bool], offset_s: float
+) -> tuple[Float64, Float32, Float32, Bool]:
+    """A query's tokens beside those of a stream at one offset: the query's times (T,), its tokens and the stream's
+    (P, T, D), and which pairs are there (P, T), at the phase of the query that comes nearest to the stream's grid."""
     start_s, token, mask = stream
     steps = (tokens.start_s + offset_s - start_s) / tokens.token_s
     phase = int(np.rint((np.ceil(steps - 1e-6) - steps) * tokens.phases)) % tokens.phases
@@ -76,8 +78,14 @@ def pairs(tokens: QueryTokens, stream: tuple[float, Float32, Bool], offset_s: fl
     inside = (at >= 0) & (at < token.shape[1])
     at = np.clip(at, 0, token.shape[1] - 1)
     both = there & mask[:, at] & inside
-    cosine = np.where(both, (asked * token[:, at]).sum(axis=-1), np.float32(0)).astype(np.float32)
     times_s = tokens.start_s + phase * tokens.hop_s + tokens.token_s * np.arange(asked.shape[1])
+    return times_s, asked, token[:, at], both
+
+
+def pairs(tokens: QueryTokens, stream: tuple[float, Float32, Bool], offset_s: float) -> tuple[Float64, Float32, Bool]:
+    """What `met` gives, the tokens as their cosines (P, T), 0 where a pair is not there."""
+    times_s, asked, token, both = met(tokens, stream, offset_s)
+    cosine = np.where(both, (asked * token).sum(axis=-1), np.float32(0)).astype(np.float32)
     return times_s, cosine, both
 
 

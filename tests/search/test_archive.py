@@ -77,6 +77,25 @@ def test_token_ranking_equals_brute_force(archive, model, takes, target, monkeyp
         assert (found[0].start_s, found[0].end_s) == pytest.approx((7.13, 13.11), abs=0.05)
 
 
+@pytest.mark.parametrize("target", ["imu", "pose"])
+def test_parts_are_pooled_by_the_encoder_of_their_own_side(archive, model, takes, target):
+    asked, seen = (model.encoders["motion", side] for side in ("imu", target))
+    query = Query.of(list(takes[2].imus)).within(Span(3.0, 7.0))
+    for moment in archive.search(query, target=target, rerank="local", k=4):
+        take = next(t for t in takes if t.recording_id == moment.recording_id)
+        start_s, token, mask = brute_tokens(model, take, target)
+        own_s, ours, there = brute_tokens(model, takes[2], "imu")
+        at = round((3.0 + moment.offset_s - start_s) / 0.2) + np.arange(20)
+        at, kept = np.clip(at, 0, token.shape[1] - 1), (at >= 0) & (at < token.shape[1])
+        first = round((3.0 - own_s) / 0.2)
+        ours, there = ours[:6, first : first + 20], there[:6, first : first + 20]
+        theirs, held = token[:6, at], mask[:6, at] & kept
+        a = asked.pool(np.ascontiguousarray(ours)[None], np.ascontiguousarray(there)[None]).local[0]
+        b = seen.pool(np.ascontiguousarray(theirs * held[..., None])[None], held[None]).local[0]
+        shared = there.any(axis=1) & held.any(axis=1)
+        assert moment.scores["local"] == moment.score == pytest.approx((a * b).sum(axis=1)[shared].mean(), abs=0.02)
+
+
 @pytest.mark.parametrize("start_s", [0.0, 2.0, 6.37, 10.9])
 @pytest.mark.parametrize("duration_s", [2.0, 5.0, 11.0])
 def test_a_cut_finds_its_recording_and_its_place(archive, takes, start_s, duration_s):
