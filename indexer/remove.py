@@ -69,7 +69,7 @@ def _chosen(store: Store, recordings: Sequence[str], source: str | None) -> tupl
     if source is not None:
         fitting = {name: [u for u in uris if fnmatchcase(u, source)] for name, uris in rows.items()}
         if not any(fitting.values()):
-            raise UsageError(f"no source in {store.root} fits {source!r}; patterns fit whole paths, as in '*/walk/*'")
+            raise UsageError(f"no source in {store.uri} fits {source!r}; patterns fit whole paths, as in '*/walk/*'")
         for name, uris in fitting.items():
             if uris and name not in found:
                 found[name] = Removed(name, tuple(uris), len(uris) == len(rows[name]))

@@ -112,6 +112,9 @@ RUNS = _table(
 FILES = _table("path", [("size", pa.int64()), ("mtime_ns", pa.int64()), ("inode", pa.int64()), ("sha256", pa.string())])
 """Files as they were when they were hashed, on the machine that did it: a cache, so that they are not read again."""
 
+LEASE = _table("name", [("holder", pa.string()), ("until", pa.float64())])
+"""Of the table `writer`, see `lease`."""
+
 TOKENS = _table(
     "token_id",
     [

@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 from motionseek.encoders.preprocess import IMU_SLOTS, PREPROCESSING, imu_grid, keypoint_grid
 from motionseek.encoders.train.files import FORMAT, SHARD, WINDOWS, Body, open_arrow, shard_table, vector_schema
 from motionseek.errors import ArchiveError, MotionseekError, UsageError
+from motionseek.indexer.catalog import read_again
 from motionseek.indexer.filters import Filter
-from motionseek.indexer.readers import read
 from motionseek.indexer.schema import row_id
 from motionseek.indexer.store import Store
 from motionseek.indexer.windows import wearers
@@ -70,7 +70,7 @@ def training_files(
     if not len(rows):
         held = sorted(set(store.windows(columns=["modality"])["modality"].to_pylist()))
         raise ArchiveError(
-            f"{store.root} has no {windows} windows to train on; it has {', '.join(held) or 'no windows at all'}"
+            f"{store.uri} has no {windows} windows to train on; it has {', '.join(held) or 'no windows at all'}"
         )
     space = _target_space(store, space)
     root = Path(store.root) / "train"
@@ -82,7 +82,7 @@ def training_files(
     state = {
         "format": FORMAT,
         **settings,
-        "tables": {name: store.need(name).version for name in store.table_names() if name != "runs"},
+        "tables": {name: store.need(name).version for name in store.table_names() if name not in ("runs", "writer")},
         "shards": [f"../{signals.name}/{name}" for name in sorted(shards)],
         "unread": unread,
     }
@@ -102,7 +102,7 @@ def _target_space(store: Store, space: str | None) -> str | None:
     if space is None:
         return next((name for name, modalities in held.items() if "text" in modalities), None)
     if space not in held:
-        raise ArchiveError(f"{store.root} has no space {space!r}; it has {', '.join(held)}")
+        raise ArchiveError(f"{store.uri} has no space {space!r}; it has {', '.join(held)}")
     return space
 
 
@@ -180,7 +180,7 @@ def _read_missing(
 
 
 def _again(row: Mapping[str, Any], uri: str) -> Recording:
-    recording = read(uri, format=row["source_format"] or "auto")
+    recording = read_again(dict(row), uri)
     if recording.recording_id != row["recording_id"]:
         raise ArchiveError(f"{uri} was changed since it was indexed: index it again")
     return recording
@@ -308,7 +308,7 @@ def _sentences(store: Store, space: str | None, windows: Mapping[str, list[Any]]
 
         encoded = load_model(model.name).encode_text(new, space=space).global_
         if encoded is None:
-            raise ArchiveError(f"the model {model.name} of {store.root} gives no vectors of sentences")
+            raise ArchiveError(f"the model {model.name} of {store.uri} gives no vectors of sentences")
         known |= dict(zip(new, encoded, strict=True))
     said = [sentence for sentence in said if sentence in known]
     return (said, np.stack([known[sentence] for sentence in said])) if said else None

@@ -84,7 +84,7 @@ def check_spaces(
     for row in held.values():
         if (row.window_s, row.stride_s) != (window_s, stride_s):
             raise ArchiveError(
-                f"{store.root} has windows of {row.window_s:g} s every {row.stride_s:g} s, not {window_s:g} s every "
+                f"{store.uri} has windows of {row.window_s:g} s every {row.stride_s:g} s, not {window_s:g} s every "
                 f"{stride_s:g} s: index with those, or into a new archive"
             )
     found = []
@@ -92,7 +92,7 @@ def check_spaces(
         for space in dict.fromkeys(space for space, _ in model.encoders):
             if space in held and held[space].fingerprint != model.fingerprint:
                 if not replace:
-                    raise StaleIndex(_mixed(store.root, held[space], name))
+                    raise StaleIndex(_mixed(store.uri, held[space], name))
                 found.append(held[space])
     return found
 
@@ -114,7 +114,7 @@ def claim_spaces(
         writer.put_models(new)
 
 
-def _mixed(root: Path, held: ModelRow, name: str) -> str:
+def _mixed(root: str, held: ModelRow, name: str) -> str:
     return (
         f"the space {held.space!r} of {root} was filled by the model {held.name or held.fingerprint[:12]!r}, and "
         f"vectors of {name!r} cannot be compared with them: index into a new archive, or with that model, or "

@@ -1,7 +1,8 @@
-"""The archive on disk, as readers see it: LanceDB tables under `lance/`, FAISS files under `ann/`.
+"""The archive as readers see it: LanceDB tables under `lance/`, FAISS files under `ann/`.
 
-The row of a recording is the commit: everything of it was written before. Readers therefore take only windows whose
-recording is there with status ok or partial, and a killed writer leaves nothing that anybody sees.
+The row of a recording is the commit: everything of it was written before, and is taken out only after. Readers
+therefore take only windows whose recording is there with status ok or partial, and a killed writer leaves nothing that
+anybody sees.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lancedb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from motionseek.errors import ArchiveError
 from motionseek.indexer.filters import Filter, one_of, quote
+from motionseek.indexer.place import Place
 from motionseek.indexer.schema import (
     FORMAT,
     FORMAT_KEY,
@@ -36,6 +37,7 @@ from motionseek.types import Float32, Level, Span
 
 __all__ = ["Filter", "ModelRow", "Store", "StreamKey", "TokenStream"]
 
+MOST_LOOKS = 50
 READABLE = "status IN ('ok', 'partial')"
 
 
@@ -58,39 +60,28 @@ class ModelRow:
 class Store:
     """Read access to an archive. A store sees the archive as it was when opened, until `refresh`."""
 
-    def __init__(self, root: Path, db: Any) -> None:
-        self.root = root
-        self._db = db
+    def __init__(self, place: Place, db: Any) -> None:
+        self._place, self._db = place, db
+        self._names: set[str] = set()
         self._tables: dict[str, Any] = {}
 
     @classmethod
     def open(cls, uri: str | Path, *, create: bool = False) -> Store:
-        """Open the archive folder `uri`; with `create`, make it where it is not there yet.
+        """Open the archive `uri`, a folder or s3://BUCKET/ARCHIVE; with `create`, make it where it is not there yet.
 
-        Raises ArchiveError where it is no archive, or one of a later format.
+        Raises ArchiveError where it is no archive, or one of a later format, or cannot be reached.
         """
-        if "://" in str(uri):
-            raise ArchiveError(f"{uri}: archives on object stores cannot be opened yet; give a folder")
-        root = Path(uri)
-        if root.exists() and not root.is_dir():
-            raise ArchiveError(f"{root} is a file; an archive is a folder: give another path")
-        if not (root / "lance" / "recordings.lance").is_dir():
-            if not create:
-                raise ArchiveError(
-                    f"{root} is no motionseek archive; make one with:  motionseek index SOURCE --archive {root}"
-                )
-            foreign = (
-                sorted({p.name for p in root.iterdir()} - {"lance", "ann", "writer.lock"}) if root.is_dir() else []
-            )
-            if foreign:
-                raise ArchiveError(
-                    f"{root} holds other files ({', '.join(foreign[:3])}) and no archive: give a new folder"
-                )
+        place = Place.of(uri)
+        if not place.remote:
+            _check_folder(place.folder, create)
+        store = cls(place, place.connect())
+        store._names = set(store.table_names())
+        if "recordings" not in store._names and not create:
+            raise ArchiveError(_no_archive(place.uri))
         if create:
-            (root / "ann").mkdir(parents=True, exist_ok=True)
-        store = cls(root, lancedb.connect(root / "lance"))
-        if create:
+            store.ann_dir.mkdir(parents=True, exist_ok=True)
             store.table("recordings", create=RECORDINGS)
+        store.refresh()
         store._check_format()
         return store
 
@@ -98,12 +89,27 @@ class Store:
         found = (self.need("recordings").schema.metadata or {}).get(FORMAT_KEY, b"?").decode()
         if found != str(FORMAT):
             raise ArchiveError(
-                f"{self.root} has archive format {found}; this version of motionseek reads format {FORMAT}: "
+                f"{self.uri} has archive format {found}; this version of motionseek reads format {FORMAT}: "
                 f"upgrade motionseek, or index the sources into a new folder"
             )
 
     def __repr__(self) -> str:
-        return f"Store({self.root})"
+        return f"Store({self.uri})"
+
+    @property
+    def uri(self) -> str:
+        """Where the archive lies, as its user named it."""
+        return self._place.uri
+
+    @property
+    def root(self) -> Path:
+        """The folder on this machine that holds the archive, or what was derived from it."""
+        return self._place.folder
+
+    @property
+    def remote(self) -> bool:
+        """Whether the tables lie on an object store."""
+        return self._place.remote
 
     @property
     def ann_dir(self) -> Path:
@@ -113,20 +119,21 @@ class Store:
 
     def table(self, name: str, *, create: pa.Schema | None = None) -> Any | None:
         """The LanceDB table, or None where nothing was ever written to it."""
-        if name not in self._tables:
-            if (self.root / "lance" / f"{name}.lance").is_dir():
+        if name not in self._tables and name in self._names:
+            try:
                 self._tables[name] = self._db.open_table(name)
-            elif create is not None:
-                self._tables[name] = self._db.create_table(name, schema=create, exist_ok=True)
+            except ValueError:  # its folder was made, and then its writer was killed
+                self._names.discard(name)
+        if name not in self._tables and create is not None:
+            self._tables[name] = self._db.create_table(name, schema=create, exist_ok=True)
+            self._names.add(name)
         return self._tables.get(name)
 
     def need(self, name: str) -> Any:
         """The LanceDB table. Raises ArchiveError where it is not there."""
         table = self.table(name)
         if table is None:
-            raise ArchiveError(
-                f"{self.root} holds no table {name}: index into it again, it may have been cut off early"
-            )
+            raise ArchiveError(f"{self.uri} holds no table {name}: index into it again, it may have been cut off early")
         return table
 
     def table_names(self) -> list[str]:
@@ -136,11 +143,29 @@ class Store:
         """Tables that are not needed any more: for the writer alone."""
         for name in list(names):
             self._tables.pop(name, None)
+            self._names.discard(name)
             self._db.drop_table(name)
 
     def refresh(self) -> None:
-        """See what was written since the store was opened."""
-        self._tables.clear()
+        """See what was written since the store was opened: all tables as they were at one moment."""
+        for _ in range(MOST_LOOKS):
+            self._tables = {"recordings": self._recordings()}
+            self._names = set(self.table_names())
+            for name in sorted(self._names):
+                try:
+                    self.table(name)
+                except (OSError, RuntimeError):  # a damaged table: whoever asks for it is told
+                    continue
+            # What was committed or removed meanwhile would be half there.
+            if self._tables["recordings"].version == self._recordings().version:
+                return
+        raise ArchiveError(f"{self.uri} is being written faster than it can be opened: try again")
+
+    def _recordings(self) -> Any:
+        try:
+            return self._db.open_table("recordings")
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ArchiveError(f"{self.uri}: the table recordings cannot be read: {error}") from error
 
     def versions(self, space: str, level: Level) -> dict[str, int]:
         """Versions of the tables that an index over (space, level) is built from."""
@@ -156,7 +181,12 @@ class Store:
             query = query.where(where)
         if columns is not None:
             query = query.select(list(columns))
-        return query.to_arrow()
+        try:
+            return query.to_arrow()
+        except (OSError, RuntimeError) as error:
+            raise ArchiveError(
+                f"{self.uri}: the table {name} cannot be read: {error}; `motionseek verify` says what is wrong"
+            ) from error
 
     # -- rows
 
@@ -204,9 +234,7 @@ class Store:
         name = vector_table_name(space, level)
         if self.table(name) is None:
             held = sorted(n for n in self.table_names() if n.endswith(("_global", "_local", "_projected")))
-            raise ArchiveError(
-                f"{self.root} holds no {level} vectors of the space {space!r}; it has: {', '.join(held)}"
-            )
+            raise ArchiveError(f"{self.uri} holds no {level} vectors of the space {space!r}; it has: {', '.join(held)}")
         windows = self.windows(where)
         few = where is not None and len(windows) <= 2000
         sql = one_of("window_id", windows["window_id"].to_pylist()) if few else ""
@@ -242,6 +270,22 @@ class Store:
         for row in rows.to_pylist():
             found.setdefault(StreamKey(row["recording_id"], row["modality"], row["person"]), []).append(row)
         return {key: from_rows(key, found[key]) for key in dict.fromkeys(keys) if key in found}
+
+
+def _check_folder(root: Path, create: bool) -> None:
+    if root.exists() and not root.is_dir():
+        raise ArchiveError(f"{root} is a file; an archive is a folder: give another path")
+    if (root / "lance" / "recordings.lance").is_dir():
+        return
+    if not create:
+        raise ArchiveError(_no_archive(root))
+    foreign = sorted({p.name for p in root.iterdir()} - {"lance", "ann", "writer.lock"}) if root.is_dir() else []
+    if foreign:
+        raise ArchiveError(f"{root} holds other files ({', '.join(foreign[:3])}) and no archive: give a new folder")
+
+
+def _no_archive(uri: object) -> str:
+    return f"{uri} is no motionseek archive; make one with:  motionseek index SOURCE --archive {uri}"
 
 
 def _stream_sql(key: StreamKey, span: Span | None) -> str:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from motionseek.errors import ArchiveError
 from motionseek.indexer.catalog import failed_row
 from motionseek.indexer.filters import one_of, quote
+from motionseek.indexer.lease import WriterLease
 from motionseek.indexer.lock import WriterLock
 from motionseek.indexer.schema import FILES, MODELS, RECORDINGS, RUNS
 from motionseek.indexer.store import Store
@@ -43,9 +44,13 @@ class Writer:
         self._spilled: set[str] = set()
         self._moves: list[tuple[str, str, list[str]]] = []
         self._flushed = time.monotonic()
+        self._lease: WriterLease | None = None
 
     def __enter__(self) -> Writer:
-        self._stack.enter_context(WriterLock(self.store.root))
+        if self.store.remote:
+            self._lease = self._stack.enter_context(WriterLease(self.store))
+        else:
+            self._stack.enter_context(WriterLock(self.store.root))
         self.store.refresh()
         self._finish_removals()
         return self
@@ -124,11 +129,13 @@ class Writer:
         """Raises ArchiveError where the disk is full or will not be written to."""
         key = rows.schema.names[0]
         rows = _last_of_each(rows, key)
+        if self._lease is not None:
+            self._lease.check()
         try:
             table: Any = self.store.table(name, create=rows.schema)
             table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(rows)
         except (OSError, RuntimeError, ValueError) as error:
-            raise ArchiveError(_why(self.store.root, name, error)) from error
+            raise ArchiveError(_why(self.store.uri, name, error)) from error
 
     def put_models(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self._merge("models", pa.Table.from_pylist([dict(r) for r in rows], schema=MODELS))

@@ -95,7 +95,7 @@ def export(
         raise UsageError(f"around_s must be finite and not negative, not {around_s}")
     unknown = sorted({m.recording_id for m in moments} - set(archive.sources))
     if unknown:
-        raise UsageError(f"the archive {archive.store.root} has no recording {unknown[0]}")
+        raise UsageError(f"the archive {archive.store.uri} has no recording {unknown[0]}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -267,9 +267,9 @@ def _flat(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
             *((name, pa.float64()) for name in ("start_s", "end_s", "score")),
             *((f"score_{level}", pa.float64()) for level in levels),
             ("offset_s", pa.float64()),
+            ("confidence", pa.float64()),
             *((name, pa.string()) for name in strings[2:]),
-            ("labels", pa.list_(pa.string())),
-            ("sensors", pa.list_(pa.string())),
+            *((name, pa.list_(pa.string())) for name in ("path", "labels", "sensors")),
         ]
     )
     flat = [{**row, **{f"score_{level}": row["scores"].get(level) for level in levels}} for row in rows]
@@ -278,7 +278,7 @@ def _flat(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     table = _flat(rows)
-    for name in ("labels", "sensors"):
+    for name in ("path", "labels", "sensors"):
         joined = [";".join(values) for values in table[name].to_pylist()]
         table = table.set_column(table.schema.get_field_index(name), name, pa.array(joined, pa.string()))
     pa_csv.write_csv(table, path)
@@ -312,7 +312,7 @@ def read_hits(path: str | Path) -> tuple[Moment, ...]:
 
 def _moment(path: Path, i: int, hit: Any) -> Moment:
     try:
-        offset_s = hit.get("offset_s")
+        offset_s, confidence = hit.get("offset_s"), hit.get("confidence")
         moment = Moment(
             rank=i + 1,
             recording_id=hit["recording_id"],
@@ -324,13 +324,16 @@ def _moment(path: Path, i: int, hit: Any) -> Moment:
             scores={str(level): float(score) for level, score in hit.get("scores", {}).items()},
             through=hit.get("through", hit["modality"]),
             person=str(hit.get("person", "")),
+            path=tuple(str(step) for step in hit.get("path", [])),
             offset_s=None if offset_s is None else float(offset_s),
+            confidence=None if confidence is None else float(confidence),
             caption=str(hit.get("caption", "")),
             labels=tuple(str(label) for label in hit.get("labels", [])),
         )
         Span(moment.start_s, moment.end_s)
-        if not np.isfinite([moment.score, *moment.scores.values(), moment.offset_s or 0.0]).all():
-            raise ValueError("a score or offset is not finite")
+        numbers = moment.score, *moment.scores.values(), moment.offset_s or 0.0, moment.confidence or 0.0
+        if not np.isfinite(numbers).all():
+            raise ValueError("a score, offset or confidence is not finite")
     except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
         raise DamagedFile(path, f"hit {i + 1} is not a moment: {error!r}") from error
     if not isinstance(moment.recording_id, str) or not _ID.fullmatch(moment.recording_id):

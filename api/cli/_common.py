@@ -21,11 +21,11 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 archive_option = click.option(
     "--archive",
     "-a",
-    type=FILE,
-    default=Path("archive"),
+    default="archive",
     show_default=True,
     envvar="MOTIONSEEK_ARCHIVE",
-    help="Folder of the archive.",
+    metavar="FOLDER|s3://…",
+    help="Where the archive lies.",
 )
 
 

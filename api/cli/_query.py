@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import reduce
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -81,7 +80,7 @@ def query_options(verb: Verb) -> Verb:
 
 
 def answer(
-    archive: Path,
+    archive: str,
     *,
     text: str | None,
     imus: tuple[str, ...],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -52,7 +51,7 @@ def timeline_of(
     person: str | None,
     level: float | None,
     switch: float | None,
-    archive: Path,
+    archive: str,
 ) -> tuple[Archive, Timeline]:
     """The archive, and the timeline that the options ask for."""
     from motionseek.search.archive import open as open_archive

@@ -22,7 +22,7 @@ from motionseek.cli._common import FILE, archive_option, as_json, emit, example,
 @as_json
 @example("motionseek audit --archive archive --csv audit.csv")
 def verb(
-    archive: Path,
+    archive: str,
     csv_file: Path | None,
     tolerance_s: float,
     max_offset_s: float,

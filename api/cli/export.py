@@ -42,7 +42,7 @@ def verb(
     clips: bool,
     sensors: bool,
     formats: tuple[TableFormat, ...],
-    archive: Path,
+    archive: str,
     as_json: bool,
     **asked: Any,
 ) -> None:

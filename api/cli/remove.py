@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
@@ -20,7 +19,7 @@ from motionseek.cli._common import archive_option, as_json, emit, example, table
     "motionseek remove 0f82b816da14 --archive archive",
     "motionseek remove --source '/data/2024/*' --archive archive --dry-run",
 )
-def verb(recordings: tuple[str, ...], archive: Path, source: str | None, dry_run: bool, as_json: bool) -> None:
+def verb(recordings: tuple[str, ...], archive: str, source: str | None, dry_run: bool, as_json: bool) -> None:
     """Take recordings out of an archive, by their ids or by where they lie. The files themselves stay."""
     from motionseek.indexer.remove import remove
 

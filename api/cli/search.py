@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -21,7 +20,7 @@ from motionseek.cli._query import answer, query_options
     "motionseek search --imu watch.csv@10-15 --placement left_wrist",
     """motionseek search '"jumping" + clip.mp4@12-15 - 0.5 * "cycling"' --min-confidence 0.8""",
 )
-def verb(archive: Path, as_json: bool, explain: bool, **asked: Any) -> None:
+def verb(archive: str, as_json: bool, explain: bool, **asked: Any) -> None:
     """Find the moments of an archive that fit a sentence, a sensor, a body pose or a video.
 
     A TEXT with double quotes in it is a sum of signed terms, each a "sentence", a file, or RECORDING@a-b. Several of

@@ -27,7 +27,7 @@ from motionseek.cli._common import FILE, archive_option, as_json, emit, example
     "torchrun --no-python --nproc-per-node 4 motionseek train mobind --archive archive --out models/mobind",
     "motionseek train starter --data ~/data --out models/starter",
 )
-def verb(recipe: str, archive: Path, out: Path, data: Path, as_json: bool) -> None:
+def verb(recipe: str, archive: str, out: Path, data: Path, as_json: bool) -> None:
     """Train a model by a RECIPE on the windows of an archive.
 
     RECIPE is the name of one that comes with the package (motionseek, imu2clip, imu2clip_video, imu2clip_all, mobind,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
@@ -15,7 +14,7 @@ from motionseek.cli._common import archive_option, as_json, emit, example, table
 @click.option("--repair", "mend", is_flag=True, help="Mend what is wrong; what needs its source is marked for `index`.")
 @as_json
 @example("motionseek verify --archive archive", "motionseek verify --repair --archive archive")
-def verb(archive: Path, mend: bool, as_json: bool) -> None:
+def verb(archive: str, mend: bool, as_json: bool) -> None:
     """Check an archive: keys, references, vectors, indexes. The exit code is 1 where something is wrong.
 
     With --repair, rows that are too many are taken out and indexes are built again. Recordings of which rows are lost

@@ -220,7 +220,7 @@ def test_what_is_no_archive_is_said_with_what_to_do(tmp_path):
     with pytest.raises(ArchiveError, match="is a file"):
         Store.open(tmp_path / "notes.txt")
     with pytest.raises(ArchiveError, match="folder"):
-        Store.open("s3://bucket/archive")
+        Store.open("ftp://somewhere/archive")
 
 
 def test_an_archive_of_a_later_format_is_refused(tmp_path, monkeypatch):
