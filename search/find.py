@@ -133,8 +133,8 @@ def find(
     """Which recordings the sensors of one wearer belong to.
 
     imu: sensors that share one clock, a file of one, or a recording that holds some.   where: which recordings.
-    max_offset_s: bound of |offset_s|, where the clocks nearly agree.   min_confidence: less is refused (default 0.08 for
-    three sensors or more, 0.115 for fewer).
+    max_offset_s: bound of |offset_s|, where the clocks nearly agree.   min_confidence: less is refused (default: 0.08
+    for three sensors or more, 0.115 for fewer).
     Raises QueryError where the sensors' placement is not known or they are too short, and where the archive has no
     motion tokens; StaleIndex where another model built them.
     """
@@ -156,7 +156,9 @@ def find(
     encoder = loaded.stream_encoder("imu")
     tokens = query_tokens(asked, encoder)
     if not any(_moves(imu) for imu in worn):
-        return Belongs((), (), 0, 0, "the sensors hardly turn, and stillness is alike everywhere: take a longer stretch")
+        return Belongs(
+            (), (), 0, 0, "the sensors hardly turn, and stillness is alike everywhere: take a longer stretch"
+        )
     opened = loaded.open(SPACE, "token")
     columns = opened.columns
     every = np.ones(len(columns.start_s), np.bool_)

@@ -1,0 +1,182 @@
+"""Sensors that belong to a recording of an archive, at a known offset, and sensors that belong to none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from stand_ins import an_imu
+
+from motionseek.cli import cli
+from motionseek.demo.recordings import make_recordings, write_imu
+from motionseek.encoders.model import load_model
+from motionseek.errors import QueryError
+from motionseek.indexer.filters import Filter
+from motionseek.indexer.pipeline import index
+from motionseek.indexer.readers import read
+from motionseek.indexer.store import Store
+from motionseek.indexer.tokens import TokenStream
+from motionseek.search.archive import open as open_archive
+from motionseek.search.find import MIN_SHARE, lag_curve
+from motionseek.search.query import sensors_of
+from motionseek.search.rerank import QueryTokens
+from motionseek.types import PARTS, Imu, Span
+
+LATE_S = 3.0
+
+
+@pytest.fixture(scope="module")
+def archive(archive_dir, model):
+    return open_archive(archive_dir, models=[model])
+
+
+def a_copy(takes, number, start_s=2.0, end_s=10.0):
+    """A stretch of a take's sensors, on a clock that is LATE_S late."""
+
+    def late(imu: Imu) -> Imu:
+        cut = imu.crop(Span(start_s, end_s))
+        return replace(cut, acc_t_s=cut.acc_t_s + LATE_S, gyro_t_s=cut.gyro_t_s + LATE_S)
+
+    return [late(imu) for imu in takes[number].imus]
+
+
+@pytest.mark.parametrize("number", [0, 3, 7])
+@pytest.mark.parametrize("sensors", [1, 2])
+def test_a_sensor_finds_its_recording_at_its_offset(archive, takes, number, sensors):
+    found = archive.find(a_copy(takes, number)[:sensors])
+    assert found
+    assert [m.uri for m in found.matches] == [f"take {number}"]
+    assert found.matches[0].offset_s == pytest.approx(-LATE_S, abs=0.03)
+    assert found.reason == ""
+    assert {m.uri for m in found.nearest} & {f"take {number}"} == set()
+
+
+def test_a_strangers_sensor_belongs_to_none(archive):
+    t_s = np.arange(0, 8, 0.02)
+    for seed in range(100, 106):
+        found = archive.find([an_imu(seed, t_s), an_imu(seed + 50, t_s, "left_knee")])
+        assert not found
+        assert found.matches == ()
+        assert "none" in found.reason
+        assert found.nearest
+        assert found.looked > 0
+
+
+def test_a_sensor_that_does_not_move_belongs_to_none(archive):
+    t_s = np.arange(0, 8, 0.02)
+    noise = np.random.default_rng(0).normal(scale=0.01, size=(len(t_s), 3))
+    found = archive.find(Imu(t_s, noise + np.array([0, 9.8, 0]), t_s, noise, "right_wrist"))
+    assert not found
+    assert "hardly turn" in found.reason
+
+
+def test_filters_and_bounds_leave_recordings_out(archive, takes):
+    sensors = a_copy(takes, 3)
+    assert archive.find(sensors, max_offset_s=3.5).matches[0].uri == "take 3"
+    assert not archive.find(sensors, max_offset_s=1.0)
+    own, other = takes[3].labels[0], takes[4].labels[0]
+    assert archive.find(sensors, where=Filter(label=own)).matches[0].uri == "take 3"
+    assert not archive.find(sensors, where=Filter(label=other))
+
+
+def test_recordings_come_in_any_number(archive, takes, tmp_path, model):
+    """Nothing to compare with, and nothing but the right one."""
+    Store.open(tmp_path / "empty", create=True)
+    none = open_archive(tmp_path / "empty", models=[model]).find(a_copy(takes, 0))
+    assert not none
+    assert "no recording" in none.reason
+    index([takes[5]], tmp_path / "one", models=[model])
+    one = open_archive(tmp_path / "one", models=[model])
+    assert one.find(a_copy(takes, 5)).matches[0].uri == "take 5"
+    assert not one.find(a_copy(takes, 2))
+
+
+def test_what_cannot_be_asked(archive, takes):
+    sensor = a_copy(takes, 0)[0]
+    with pytest.raises(QueryError, match="placement"):
+        archive.find(replace(sensor, placement="unknown"))
+    with pytest.raises(QueryError, match="at least"):
+        archive.find(sensor.crop(Span(6.0, 6.06)))
+    with pytest.raises(QueryError, match="max_offset_s"):
+        archive.find(sensor, max_offset_s=-1)
+    with pytest.raises(QueryError, match="min_confidence"):
+        archive.find(sensor, min_confidence=float("nan"))
+
+
+def test_every_lag_scores_the_mean_cosine_of_what_meets():
+    rng = np.random.default_rng(0)
+    phases, held, steps, width = 3, 7, 12, 4
+    token = rng.normal(size=(phases, len(PARTS), held, width)).astype(np.float32)
+    token /= np.linalg.norm(token, axis=-1, keepdims=True)
+    mask = rng.random((phases, len(PARTS), held)) < 0.8
+    mask[:, 4:] = False
+    stream_token = rng.normal(size=(len(PARTS), steps, width)).astype(np.float32)
+    stream_token /= np.linalg.norm(stream_token, axis=-1, keepdims=True)
+    stream_mask = rng.random((len(PARTS), steps)) < 0.8
+    tokens = QueryTokens(5.0, 0.2, token * mask[..., None], mask)
+    stream = TokenStream(11.0, 0.2, stream_token * stream_mask[..., None], stream_mask, PARTS)
+    offset_s, score, allowed = lag_curve(tokens, stream)
+    wanted = {}
+    for f in range(phases):
+        for lag in range(-(held - 1), steps):
+            pairs = [
+                (p, i)
+                for p in range(len(PARTS))
+                for i in range(held)
+                if 0 <= i + lag < steps and mask[f, p, i] and stream_mask[p, i + lag]
+            ]
+            if pairs:
+                mean = np.mean([token[f, p, i] @ stream_token[p, i + lag] for p, i in pairs])
+                longest = max(sum(p == q for q, _ in pairs) for p in range(len(PARTS))) * 0.2
+                wanted[round(11.0 + 0.2 * lag - 5.0 - f * 0.2 / phases, 6)] = mean * longest / (longest + 3.0), longest
+    at = {round(float(t), 6): i for i, t in enumerate(offset_s)}
+    assert set(wanted) <= set(at)
+    for t, (value, _) in wanted.items():
+        assert score[at[t]] == pytest.approx(value, abs=1e-6)
+    most = max(longest for _, longest in wanted.values())
+    assert all(wanted[t][1] >= MIN_SHARE * most * 0.5 for t, i in at.items() if allowed[i])
+    assert np.allclose(np.diff(offset_s), 0.2 / phases)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("find")
+    names = ["jump_forward", "punch_and_strike", "scoop_up", "sword_a", "sword_b", "hang_and_swing"]
+    make_recordings(folder / "in", names=names)
+    bodies = []
+    for name in names:
+        recording = read(folder / "in" / name)
+        bodies.append(replace(recording, imus=(), video=None, narrations=()))
+    index(bodies[:-1], folder / "archive", models=[load_model("starter")])
+    return folder
+
+
+def test_the_starter_finds_the_body_that_wore_the_sensors(demo):
+    opened = open_archive(demo / "archive")
+    for name in ("jump_forward", "scoop_up", "sword_b"):
+        path = demo / "in" / name
+        truth = read(path).extra["truth"]["imu_offset_s"]
+        best = opened.find(sensors_of(path)).matches[0]
+        assert name in best.uri
+        assert best.modality == "pose"
+        assert best.offset_s == pytest.approx(truth, abs=0.05)
+    assert not opened.find(sensors_of(demo / "in" / "hang_and_swing"))
+
+
+def test_on_the_command_line(demo):
+    take, archive = demo / "in" / "scoop_up", str(demo / "archive")
+    done = CliRunner().invoke(cli, ["find", str(take), "--archive", archive, "--json"])
+    assert done.exit_code == 0
+    said = json.loads(done.stdout)
+    assert "scoop_up" in said["matches"][0]["uri"]
+    assert said["reason"] == ""
+    write_imu(demo / "still.csv", an_imu(1, np.arange(0, 4, 0.02)))
+    none = CliRunner().invoke(cli, ["find", str(demo / "still.csv"), "-p", "head", "--archive", archive])
+    assert none.exit_code == 1
+    assert "refused" in none.stdout
+    assert "belongs to none" in none.stdout
+    wrong = CliRunner().invoke(cli, ["find", str(take), "-p", "head", "-p", "head", "--archive", archive])
+    assert wrong.exit_code != 0
