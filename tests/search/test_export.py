@@ -14,6 +14,7 @@ import pytest
 from motionseek.cli import main
 from motionseek.errors import DamagedFile, UsageError
 from motionseek.indexer.pipeline import index
+from motionseek.indexer.readers import read
 from motionseek.indexer.video import frame_times, frames_at, probe
 from motionseek.search.archive import open as open_archive
 from motionseek.search.export import export, read_hits, write_clip, write_imu
@@ -64,7 +65,9 @@ def world(tmp_path_factory, model):
 
 def a_moment(archive, start_s, end_s, rank=1, modality="video"):
     (recording_id,) = archive.sources
-    return Moment(rank, recording_id, "/etc/passwd", modality, start_s, end_s, 0.5, {"global": 0.25}, "imu")
+    way = ("text", "imu", modality)
+    scores = {"global": 0.25}
+    return Moment(rank, recording_id, "/etc/passwd", modality, start_s, end_s, 0.5, scores, "imu", way, confidence=0.75)
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(2.0, 4.0), (1.99, 2.51), (0.0, 0.3), (11.5, 15.0), (3.013, 3.02)])
@@ -120,8 +123,11 @@ def test_moments_become_clips_slices_and_tables(world, tmp_path):
     assert parquet["start_s"].to_pylist() == [102.0, 3.0]
     assert parquet["sensors"].to_pylist() == [[], hits[1]["sensors"]]
     assert parquet["score_global"].to_pylist() == [0.25, 0.25]
+    assert parquet["confidence"].to_pylist() == [0.75, 0.75]
+    assert parquet["path"].to_pylist() == [["text", "imu", "video"], ["text", "imu", "imu"]]
     csv = pa_csv.read_csv(out / "hits.csv")
     assert csv["recording_id"].to_pylist() == [m.recording_id for m in moments]
+    assert csv["path"].to_pylist() == ["text;imu;video", "text;imu;imu"]
     for text in ((out / "hits.json").read_text(), (out / "hits.csv").read_text()):
         assert "passwd" not in text
         assert "take one" not in text
@@ -185,6 +191,8 @@ def test_a_recording_that_changed_is_reported(world, tmp_path):
         {"modality": "smell"},
         {"score": float("nan")},
         {"scores": 3},
+        {"confidence": "high"},
+        {"path": 3},
     ],
 )
 def test_saved_answers_are_checked(tmp_path, change):
@@ -192,6 +200,8 @@ def test_saved_answers_are_checked(tmp_path, change):
     file = tmp_path / "hits.json"
     file.write_text(json.dumps({"hits": [good]}))
     assert read_hits(file)[0].uri == ""
+    file.write_text(json.dumps({"hits": [good | {"path": ["text", "imu"], "confidence": 0.5}]}))
+    assert (read_hits(file)[0].path, read_hits(file)[0].confidence) == (("text", "imu"), 0.5)
     file.write_text(json.dumps({"hits": [good, good | change]}))
     with pytest.raises(DamagedFile, match="hit 2"):
         read_hits(file)
@@ -199,6 +209,27 @@ def test_saved_answers_are_checked(tmp_path, change):
         file.write_text(text, encoding="latin-1")
         with pytest.raises(DamagedFile, match="not an answer"):
             read_hits(file)
+
+
+def test_a_real_camera_its_pictures_and_its_own_sensor(tmp_path, data_dir, model):
+    """Of a GoPro's file: every picture of the clip is the film's own at that time, every sample the camera's."""
+    source = data_dir / "gopro" / "max-heromode.mp4"
+    if not source.is_file():
+        pytest.skip("the GoPro sample is not there")
+    assert not index([source], tmp_path / "archive", models=[model]).failed
+    archive = open_archive(tmp_path / "archive", models=[model])
+    written = export(archive, [a_moment(archive, 3.995, 5.005)], tmp_path / "out")
+    clip, sensor = (tmp_path / "out" / file for file in written.files)
+    film_s, clip_s = frame_times(source), frame_times(clip)
+    shown = np.searchsorted(film_s - film_s[0], clip_s + 3.995 + 1e-4) - 1
+    assert len(clip_s) == pytest.approx(30, abs=2)
+    ours, theirs = (frames_at(path, t_s, size=64).astype(float) for path, t_s in ((clip, clip_s), (source, film_s)))
+    unlike = np.abs(ours[:, None] - theirs[None, shown[0] - 3 : shown[-1] + 4]).mean(axis=(2, 3, 4))
+    assert (unlike.argmin(axis=1) + shown[0] - 3).tolist() == shown.tolist()
+    full, cut = read(source).imus[0], Imu.load(sensor)
+    for ours_s, theirs_s in ((cut.acc_t_s, full.acc_t_s), (cut.gyro_t_s, full.gyro_t_s)):
+        assert ours_s == pytest.approx(theirs_s[(theirs_s >= 3.995) & (theirs_s < 5.005)], abs=1e-9)
+    assert cut.acc_mps2 == pytest.approx(full.crop(Span(3.995, 5.005)).acc_mps2, abs=1e-6)
 
 
 def test_the_command(world, tmp_path, capsys):
