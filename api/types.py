@@ -385,6 +385,27 @@ class Moment:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What an alignment was judged by, thinned out for drawing.
+
+    offset_s, score: (M,) how well each offset fits.   sensor_t_s, sensor: (L,) how fast the sensor turns, on its own
+    clock; NaN where it was silent.   media_t_s, media: (N,) how fast the body or the picture moves, on the media's.
+    """
+
+    offset_s: Float64
+    score: Float64
+    sensor_t_s: Float64
+    sensor: Float64
+    media_t_s: Float64
+    media: Float64
+
+    def __post_init__(self) -> None:
+        pairs = ((self.offset_s, self.score), (self.sensor_t_s, self.sensor), (self.media_t_s, self.media))
+        if any(t.ndim != 1 or t.shape != x.shape for t, x in pairs):
+            raise UsageError("each curve of an evidence needs as many times as values")
+
+
 @dataclass(frozen=True)
 class Alignment:
     """How a sensor's clock lies against that of a video or a pose track.
@@ -409,6 +430,8 @@ class Alignment:
     """Whose pose it is aligned with, of several people the one that fits best."""
     part_offsets_s: Mapping[str, float] = field(default_factory=dict)
     """Offset that each sensor gives by itself next to the chosen one: one that differs has a clock of its own."""
+    evidence: Evidence | None = field(default=None, repr=False, compare=False)
+    """What can be drawn of it; None where there was nothing to compare."""
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.confidence) or (self.offset_s is not None and not np.isfinite(self.offset_s)):

@@ -8,15 +8,16 @@ by how much it beats all others: two recordings that both hold one big turn fit 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import theilslopes
 
 from motionseek.search.correlate import parabola
+from motionseek.search.evidence import evidence
 from motionseek.search.flow import ImageMotion
-from motionseek.types import Alignment, Bool, Float64, Imu
+from motionseek.types import Alignment, Bool, Evidence, Float64, Imu
 
 METHOD = "gyro x picture"
 BLOCK_S = 1.25
@@ -263,10 +264,22 @@ def align_camera(imu: Imu, motion: ImageMotion, *, max_offset_s: float | None = 
     for bound_s in (FIRST_S, None) if max_offset_s is None else (max_offset_s,):
         curves = [c for part in _stretches(blocks) if (c := _search(part, turning, bound_s)) is not None]
         if curves:
-            alignment = _judged(blocks, turning, max(curves, key=lambda curve: curve.confidence))
+            best = max(curves, key=lambda curve: curve.confidence)
+            alignment = _judged(blocks, turning, best)
+            alignment = replace(alignment, evidence=_shown(imu, motion, best, alignment))
         if alignment.accepted:
             break
     return alignment
+
+
+def _shown(imu: Imu, motion: ImageMotion, curve: _Curve, found: Alignment) -> Evidence:
+    """The scores, and how fast the sensor and the picture turn; of a steadied picture what the camera did is added."""
+    offset_s = float(curve.lag_s[curve.peak]) if found.offset_s is None else found.offset_s
+    picture = motion.rate if motion.steadying is None else motion.steadying.rate
+    seen = np.where(motion.mask, np.linalg.norm(picture, axis=1), np.nan)
+    turned = np.linalg.norm(imu.gyro_rps.astype(np.float64), axis=1)
+    media = (motion.t_s[:-1] + motion.t_s[1:]) / 2, seen
+    return evidence((curve.lag_s, curve.score), (imu.gyro_t_s, turned), media, offset_s)
 
 
 def _refused(reason: str) -> Alignment:

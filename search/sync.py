@@ -23,10 +23,11 @@ from motionseek.errors import QueryError
 from motionseek.search.correlate import cosine, lags, parabola, pearson
 from motionseek.search.drift import ELSEWHERE_S, MAX_DRIFT, SLOWER, Line, follow, reach_s
 from motionseek.search.encode import tokens_of
+from motionseek.search.evidence import evidence
 from motionseek.search.filmed import align_film
 from motionseek.search.query import poses_of, recording_of, sensors_of
 from motionseek.search.traces import Traces, pooled, traces_of
-from motionseek.types import ANY_PART, Alignment, Bool, Float64, Imu, PoseTrack, VideoRef
+from motionseek.types import ANY_PART, Alignment, Bool, Evidence, Float64, Imu, PoseTrack, VideoRef
 
 if TYPE_CHECKING:
     from motionseek.encoders.model import Model
@@ -220,13 +221,15 @@ def _judged(curve: Curve, method: str) -> Alignment:
             offset_s, at = line.offset_s, int(np.abs(curve.offset_s - line.offset_s).argmin())
             if line.error <= MAX_DRIFT_ERROR:
                 drift_ppm, drift_error_ppm = 1e6 * line.slope, 1e6 * line.error
+    shown = _shown(curve, at, offset_s)
     names = curve.traces.names
     parts = {name: float(r[at]) for name, r in zip(names, curve.parts, strict=True)}
     own_s = {name: curve.refined_s(r) for name, r in zip(names, curve.parts, strict=True)}
     needed = MIN_CONFIDENCE if len(parts) >= 3 else MIN_CONFIDENCE_OF_FEW
     if confidence < needed:
         reason = f"several offsets fit about as well (confidence {confidence:.2f}, {needed:.2f} is needed)"
-        return Alignment(None, None, confidence, (offset_s, *aliases_s)[:5], method, parts, reason)
+        likeliest = (offset_s, *aliases_s)[:5]
+        return Alignment(None, None, confidence, likeliest, method, parts, reason, evidence=shown)
     return Alignment(
         offset_s,
         drift_ppm,
@@ -237,4 +240,15 @@ def _judged(curve: Curve, method: str) -> Alignment:
         drift_error_ppm=drift_error_ppm,
         person=curve.person,
         part_offsets_s=own_s,
+        evidence=shown,
     )
+
+
+def _shown(curve: Curve, at: int, offset_s: float) -> Evidence:
+    """The scores and, of the sensor that fits best, both traces."""
+    traces, best = curve.traces, int(curve.parts[:, at].argmax())
+    sensor = np.where(traces.sensor_mask, traces.sensor, np.nan)[best]
+    limb = np.where(traces.limb_mask, traces.limb, np.nan)[best]
+    sensor_t_s = traces.sensor_start_s + np.arange(len(sensor)) / traces.rate_hz
+    limb_t_s = traces.limb_start_s + np.arange(len(limb)) / traces.rate_hz
+    return evidence((curve.offset_s, curve.score), (sensor_t_s, sensor), (limb_t_s, limb), offset_s)
