@@ -162,15 +162,16 @@ class Imu:
         )
 
     @classmethod
-    def load(cls, path: str | Path, *, placement: str | None = None) -> Imu:
+    def load(cls, path: str | Path, *, placement: str | None = None, units: Mapping[str, str] | None = None) -> Imu:
         """Read a plain IMU file: csv or parquet with the columns `t_s, ax_mps2 … gz_rps`, or npy of shape (L, 7); or
         the one sensor of a file of another format that motionseek knows.
 
+        units: what a plain file is in where it is not in s, m/s² and rad/s, as {"acc": "g", "gyro": "deg/s"}.
         Raises DamagedFile or UnitError, naming the file; UsageError where it holds several sensors.
         """
         from motionseek.indexer.readers import load_imu
 
-        return load_imu(path, placement=placement)
+        return load_imu(path, placement=placement, units=units)
 
     def __repr__(self) -> str:
         return f"Imu({self.placement}, {self.end_s - self.start_s:.2f} s, {self.rate_hz:.1f} Hz)"
@@ -404,6 +405,8 @@ class Evidence:
         pairs = ((self.offset_s, self.score), (self.sensor_t_s, self.sensor), (self.media_t_s, self.media))
         if any(t.ndim != 1 or t.shape != x.shape for t, x in pairs):
             raise UsageError("each curve of an evidence needs as many times as values")
+        if not (len(self.offset_s) and len(self.media_t_s)):
+            raise UsageError("an evidence needs offsets and a stretch of the media")
 
 
 @dataclass(frozen=True)

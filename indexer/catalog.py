@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from motionseek.indexer.filters import Filter
+from motionseek.indexer.readers import UNITS_GIVEN, read
 from motionseek.types import Recording, Status
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Row = dict[str, Any]
 RELEASE = version("motionseek")
 
 
-KEPT = ("recording_id", "uris", "status", "reason", "quality", "fingerprints")
+KEPT = ("recording_id", "uris", "source_format", "status", "reason", "quality", "fingerprints")
 
 
 class Catalog:
@@ -56,10 +57,13 @@ class Catalog:
         row = self.rows.get(recording_id)
         return row if row is not None and row["status"] in ("ok", "partial") else None
 
-    def known_failure(self, recording_id: str) -> str:
-        """Why this content cannot be read, where this version of motionseek has tried it; else ""."""
+    def known_failure(self, recording_id: str, source_format: str) -> str:
+        """Why this content cannot be read, where this version of motionseek has tried it in this format; else "".
+        What is no video may still be the table that another name says it is."""
         row = self.rows.get(recording_id)
-        if row is None or row["status"] != "failed" or self._noted.get(recording_id, {}).get("lasting") != RELEASE:
+        if row is None or (row["status"], row["source_format"]) != ("failed", source_format):
+            return ""
+        if self._noted.get(recording_id, {}).get("lasting") != RELEASE:
             return ""
         return str(row["reason"])
 
@@ -94,6 +98,15 @@ class Catalog:
 def _exists(uri: str) -> bool:
     """A path, or "path#part" where a file holds many recordings."""
     return Path(uri).exists() or Path(uri.rpartition("#")[0] or uri).exists()
+
+
+def read_again(row: Row, uri: str) -> Recording:
+    """The recording of a row with source_format and extra, from where it lies, as it was read when it was indexed.
+
+    Raises MediaError, UsageError.
+    """
+    units = json.loads(row["extra"] or "{}").get(UNITS_GIVEN)
+    return read(uri, format=row["source_format"] or "auto", units=units)
 
 
 def recording_row(recording: Recording, uris: Sequence[str], fingerprints: Iterable[str], quality: float) -> Row:

@@ -48,6 +48,7 @@ def index(
     dry_run: bool = False,
     limits: Limits | None = None,
     pose: str = "none",
+    units: Mapping[str, str] | None = None,
 ) -> IndexReport:
     """Index files, folders or Recording objects into the folder `archive`, which is made where it is not there.
 
@@ -61,6 +62,7 @@ def index(
     dry_run: say what would be done and write nothing.   limits: of the processes that read.
     pose: of people in videos that come without keypoints, by the estimator "auto", "blazepose", "rtmpose" or
     "rtmpose:FOLDER" (see `estimate_pose`); also of videos that the archive knows already, once.
+    units: what the numbers of plain sensor files are in, as {"acc": "g", "gyro": "deg/s", "time": "ms"}.
     Raises UsageError for arguments that do not fit; ArchiveLocked while another process writes; StaleIndex where the
     archive was filled by another model; ModelError where a model cannot be used; MissingExtra without FAISS.
     """
@@ -73,7 +75,7 @@ def index(
     loaded = load_models(models)
     encoders = encoders_of(loaded, window_s)
     of_model = {model.fingerprint: {key: encoders[key] for key in model.encoders} for _, model in loaded}
-    items = _discover(sources, format)
+    items = _discover(sources, format, units)
     tell = progress or (lambda event: None)
     estimator = _estimator(pose)
     if dry_run:
@@ -90,6 +92,7 @@ def index(
         "retry": retry,
         "limit": limit,
         "pose": pose,
+        "units": dict(units or {}),
     }
     with Writer(archive) as writer:
         claim_spaces(writer, loaded, window_s, stride_s, replace=replace)
@@ -203,13 +206,15 @@ def build_indexes(store: Store) -> dict[str, dict[str, Any]]:
     return built
 
 
-def _discover(sources: str | Path | Recording | Sequence[str | Path | Recording], format: str) -> list[Item]:
+def _discover(
+    sources: str | Path | Recording | Sequence[str | Path | Recording], format: str, units: Mapping[str, str] | None
+) -> list[Item]:
     listed = [sources] if isinstance(sources, str | Path | Recording) else list(sources)
     if not listed:
         raise UsageError("sources is empty: give at least one file, folder or Recording")
     found: dict[str, Item] = {}
     for source in listed:
-        inside = [source] if isinstance(source, Recording) else discover([source], format=format)
+        inside = [source] if isinstance(source, Recording) else discover([source], format=format, units=units)
         for given in inside:
             item = Item(given)
             found.setdefault(item.uri, item)

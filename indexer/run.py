@@ -74,7 +74,11 @@ class Run:
                 return Claim("nothing")
             self._claimed[item.uri] = _Open(recording_id, set(), False)
             return Claim("read", Needs(self.window_s, self.stride_s))
-        reason = "" if self.retry or isinstance(item.given, Recording) else self.catalog.known_failure(recording_id)
+        reason = (
+            ""
+            if self.retry or isinstance(item.given, Recording)
+            else self.catalog.known_failure(recording_id, item.format)
+        )
         if reason:
             self._known[item.uri] = Failure(reason, True)
             return Claim("nothing")

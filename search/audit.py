@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from motionseek.errors import MissingExtra, MotionseekError, UsageError
+from motionseek.indexer.catalog import read_again
 from motionseek.indexer.filters import Filter
-from motionseek.indexer.readers import read
 from motionseek.indexer.store import Store
 from motionseek.search.filmed import align_film
 from motionseek.search.sync import sync
@@ -133,7 +133,7 @@ def audit(
     """
     if max_offset_s <= 0 or tolerance_s < 0:
         raise UsageError("max_offset_s must be above 0 and tolerance_s not below 0")
-    rows = store.recordings(where, ["recording_id", "uris", "source_format", "status", "reason"]).to_pylist()
+    rows = store.recordings(where, ["recording_id", "uris", "source_format", "extra", "status", "reason"]).to_pylist()
     findings: list[Finding] = []
     for done, row in enumerate(rows):
         uri = row["uris"][0] if row["uris"] else ""
@@ -157,7 +157,7 @@ def _findings(
     if row["status"] == "failed":
         return [Finding(recording_id, uri, "", "failed", row["reason"])]
     try:
-        recording = read(uri, format=row["source_format"] or "auto")
+        recording = read_again(dict(row), uri)
     except MotionseekError as error:
         return [Finding(recording_id, uri, "", "failed", str(error))]
     found = []

@@ -80,7 +80,10 @@ def _imu(path: str, problems: list[str]) -> Imu:
         what = "only orientations" if any("Quaternion" in p for p in payloads) else "no motion"
         raise DamagedFile(path, f"the camera recorded {what}: it has no sensor to read")
     counts = [sum(len(p.get(name, {}).get("Data") or ()) for p in payloads) for name in SENSORS]
-    if all(counts) and counts[0] != counts[1]:
+    if Path(path).suffix.lower() in LOGS and abs(counts[0] - counts[1]) == 1 and _ends_in_half_a_line(path):
+        problems.append("its last line is cut off and was dropped")
+        samples = samples[: min(counts)]
+    elif all(counts) and counts[0] != counts[1]:
         raise DamagedFile(
             path,
             f"{counts[0]} samples of the accelerometer and {counts[1]} of the gyroscope have one list of stamps: when "
@@ -93,6 +96,17 @@ def _imu(path: str, problems: list[str]) -> Imu:
         cleaned(t_s, gyro * np.pi / 180, "gyroscope", problems),
     )
     return checked_imu(path, *there, name=camera)
+
+
+def _ends_in_half_a_line(path: str) -> bool:
+    """Whether the last line of a log has fewer columns than all lines of the table before it, which have the same."""
+    try:
+        lines = Path(path).read_text("latin1").splitlines()
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be read: {error.strerror}") from error
+    first = next((i for i, line in enumerate(lines) if line.startswith("t,")), len(lines))
+    columns = {line.count(",") for line in lines[first:-1]}
+    return len(columns) == 1 and lines[-1].count(",") < max(columns)
 
 
 def _vectors(samples: Sequence[Mapping[str, Any]], key: str) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -24,6 +24,7 @@ MIN_MEAN_ACC_MPS2 = 5.0
 MAX_MEAN_ACC_MPS2 = 90.0
 REST_TOLERANCE = 0.2
 REST_SWAY = 0.02
+STEADY_S, STEADY = 3.0, 0.4
 MAX_GYRO_RPS = 75.0
 MAX_MEDIAN_GYRO_RPS = 30.0
 
@@ -94,9 +95,13 @@ def check_units(path: object, acc_t_s: Float64, acc_mps2: Float64, gyro_t_s: Flo
                 f"|acc| is {mean:.3g} on average and |gyro| {np.median(np.linalg.norm(gyro_rps, axis=1)):.3g}, as "
                 "gravity is: the columns of accelerometer and gyroscope seem to be exchanged",
             )
-        raise UnitError(path, f"|acc| is {mean:.3g} on average where gravity alone is 9.81 m/s²: {_guess(mean, rest)}")
+        raise UnitError(
+            path, f"|acc| is {mean:.3g} on average where gravity alone is 9.81 m/s²: {_guess(mean, acc_t_s, acc_mps2)}"
+        )
     if rest is not None and abs(rest - STANDARD_GRAVITY_MPS2) > REST_TOLERANCE * STANDARD_GRAVITY_MPS2:
-        raise UnitError(path, f"|acc| at rest is {rest:.3g} where gravity is 9.81 m/s²: {_guess(rest, rest)}")
+        raise UnitError(
+            path, f"|acc| at rest is {rest:.3g} where gravity is 9.81 m/s²: {_guess(rest, acc_t_s, acc_mps2)}"
+        )
     if len(gyro_t_s):
         turn = np.linalg.norm(gyro_rps, axis=1)
         if turn.max() > MAX_GYRO_RPS or np.median(turn) > MAX_MEDIAN_GYRO_RPS:
@@ -165,6 +170,16 @@ def _check_clock(path: object, t_s: Float64) -> None:
     raise UnitError(path, f"time advances by {step_s:.3g} a sample, which is no rate of a sensor in seconds: {hint}")
 
 
+def _steadiness(t_s: Float64, acc: Float64) -> float:
+    """Length of the mean vector over the mean length, in the middle one of blocks of STEADY_S; nearly 1 with gravity,
+    which turns slowly, and nearly 0 without it."""
+    block = ((t_s - t_s[0]) // STEADY_S).astype(np.int64)
+    block = np.unique(block, return_inverse=True)[1]
+    sums = np.stack([np.bincount(block, axis) for axis in acc.T], axis=1)
+    lengths = np.bincount(block, np.linalg.norm(acc, axis=1))
+    return float(np.median(np.linalg.norm(sums, axis=1) / np.maximum(lengths, 1e-12)))
+
+
 def _rest(acc_mps2: Float64, t_s: Float64) -> float | None:
     """|acc| of the quietest half second, None where nothing rests."""
     if len(t_s) < 2:
@@ -179,8 +194,9 @@ def _rest(acc_mps2: Float64, t_s: Float64) -> float | None:
     return value if sway[quietest] < REST_SWAY * value else None
 
 
-def _guess(value: float, rest: float | None) -> str:
-    if rest is not None and rest < 0.5:
+def _guess(value: float, t_s: Float64, acc: Float64) -> str:
+    """What |acc| of `value`, on average or at rest, may be. acc (L, 3) at t_s (L,)."""
+    if value < MIN_MEAN_ACC_MPS2 and _steadiness(t_s, acc) < STEADY:
         return "gravity seems to have been taken out; the raw accelerometer is needed"
     if 0.5 <= value < MIN_MEAN_ACC_MPS2:
         return 'it looks like g; give units={"acc": "g"} (--units acc=g)'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +34,8 @@ READERS: Mapping[str, Reader] = {
 """In the order in which `auto` asks them: the particular before the general."""
 
 AUTO = "auto"
+UNITS_GIVEN = "units"
+"""Under which name a recording's `extra` keeps the units that it was read in, to read it so again."""
 
 
 def discover(
@@ -54,11 +56,15 @@ def discover(
     found: dict[tuple[str, str], Source] = {}
     for given in sources:
         for source in _named(str(given), readers):
-            if units and source.format and READERS[source.format].takes_units:
-                source = replace(source, units=units)
-            source = _storable(source)
+            source = _storable(_with_units(source, units))
             found.setdefault((source.path, source.format), source)
     return list(found.values())
+
+
+def _with_units(source: Source, units: Mapping[str, str] | None) -> Source:
+    scales(units or {})
+    takes = source.format and READERS[source.format].takes_units
+    return replace(source, units=units) if units and takes else source
 
 
 def _storable(source: Source) -> Source:
@@ -71,24 +77,29 @@ def _storable(source: Source) -> Source:
     return source
 
 
-def read(source: Source | str | Path, *, format: str = AUTO) -> Recording:
-    """One recording. Raises MediaError where it cannot be read, UsageError where the path names no single recording."""
-    source = _single(source, format)
+def read(source: Source | str | Path, *, format: str = AUTO, units: Mapping[str, str] | None = None) -> Recording:
+    """One recording. units: as for `discover`, of what its format leaves open; a Source has its own.
+
+    Raises MediaError where it cannot be read, UsageError where the path names no single recording.
+    """
+    source = _single(source, format, units)
     reader = READERS[source.format]
     if not source.units:
         return reader.read(source.path)
-    return replace(reader.read(source.path, units=source.units), recording_id=content_id(source))
+    recording = reader.read(source.path, units=source.units)
+    kept = {**recording.extra, UNITS_GIVEN: dict(source.units)}
+    return replace(recording, recording_id=content_id(source), extra=kept)
 
 
-def load_imu(path: str | Path, *, placement: str | None = None) -> Imu:
+def load_imu(path: str | Path, *, placement: str | None = None, units: Mapping[str, str] | None = None) -> Imu:
     """The one sensor of a file, of whichever format. `placement`: where it is worn, the file's own word by default.
 
-    Raises MediaError where no sensor can be read, UsageError where there are several.
+    units: as for `discover`. Raises MediaError where no sensor can be read, UsageError where there are several.
     """
     path = Path(path)
-    reader = next((r for r in READERS.values() if r.matches(path)), IMU)
+    reader = _reader_of(path, READERS.values()) or IMU
     if reader is IMU:
-        return read_imu(path, placement=placement or ANY_PART)
+        return read_imu(path, placement=placement or ANY_PART, units=units)
     imus = read(path, format=reader.name).imus
     if not imus:
         raise UnknownFormat(path, "holds no sensor")
@@ -105,12 +116,12 @@ def content_id(source: Source | str | Path, *, format: str = AUTO) -> str:
     return joint_id([("content", content), *sorted(source.units.items())]) if source.units else content
 
 
-def _single(source: Source | str | Path, format: str) -> Source:
+def _single(source: Source | str | Path, format: str, units: Mapping[str, str] | None = None) -> Source:
     if not isinstance(source, Source):
         found = list(_named(str(source), _readers(format)))
         if len(found) != 1:
             raise UsageError(f"{source} holds {len(found)} recordings: name one of them")
-        source = found[0]
+        source = _with_units(found[0], units)
     if source.problem:
         raise (DamagedFile if source.format else UnknownFormat)(source.path, source.problem)
     return source
@@ -127,14 +138,14 @@ def _named(given: str, readers: list[Reader]) -> Iterator[Source]:
     path = Path(os.path.abspath(given))
     if not os.path.lexists(path):
         file, hash_, part = str(path).rpartition("#")
-        reader = next((r for r in readers if hash_ and r.matches(Path(file))), None)
+        reader = _reader_of(Path(file), readers) if hash_ else None
         if reader is None or f"{file}#{part}" not in (s.path for s in _expanded(Path(file), reader)):
             raise UsageError(f"{given} does not exist")
         yield Source(f"{file}#{part}", reader.name)
-    elif path.is_dir() and not any(reader.matches(path) for reader in readers):
+    elif path.is_dir() and _reader_of(path, readers) is None:
         yield from _walked(path, readers, frozenset())
     else:
-        reader = next((r for r in readers if r.matches(path)), None)
+        reader = _reader_of(path, readers)
         if reader is None and len(readers) == 1 and path.is_file():
             reader = readers[0]  # the user says what it is
         if reader is None:
@@ -155,11 +166,19 @@ def _walked(folder: Path, readers: list[Reader], above: frozenset[tuple[int, int
     if identity in above:
         return
     for path in (folder / name for name in names):
-        reader = next((r for r in readers if r.matches(path)), None)
+        reader = _reader_of(path, readers)
         if reader is not None:
             yield from _expanded(path, reader)
-        elif path.is_dir():
+        elif os.path.isdir(path):
             yield from _walked(path, readers, above | {identity})
+
+
+def _reader_of(path: Path, readers: Iterable[Reader]) -> Reader | None:
+    """The first that takes it; none where it may not even be looked at."""
+    try:
+        return next((reader for reader in readers if reader.matches(path)), None)
+    except OSError:
+        return None
 
 
 def _expanded(path: Path, reader: Reader) -> list[Source]:

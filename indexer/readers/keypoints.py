@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from motionseek.errors import DamagedFile, UnknownFormat, UsageError
+from motionseek.indexer.readers.packed import load_npy
 from motionseek.types import Float64, PoseTrack
 
 JOINTS = 17
@@ -120,15 +121,7 @@ def _track(
 
 def _npy(path: Path) -> tuple[Float64, Any, Float64]:
     """Frame numbers (N,), persons (N,), (N, 17, 3)."""
-    try:
-        with path.open("rb") as file:
-            if file.read(6) != b"\x93NUMPY":
-                raise DamagedFile(path, "is not an npy file")
-        values = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise DamagedFile(path, f"cannot be read: {error.strerror}") from error
-    except (ValueError, EOFError, MemoryError) as error:
-        raise DamagedFile(path, f"is not an npy file of numbers: {error}") from error
+    values = load_npy(path)
     if values.ndim != 3 or values.shape[1] != JOINTS or values.shape[2] not in (2, 3) or values.dtype.kind not in "fiu":
         raise DamagedFile(
             path, f"must hold numbers of shape (N, 17, 3) or (N, 17, 2), not {values.dtype} {values.shape}"

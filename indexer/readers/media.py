@@ -18,7 +18,8 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mts", ".m2t
 def read_sensor(path: str, *, units: Mapping[str, str] | None = None) -> Recording:
     """A csv, parquet or npy file → a recording with one IMU of unknown placement. Raises MediaError."""
     if is_cut_off(Path(path)):
-        raise DamagedFile(path, "is no npz that can be opened: cut off or damaged")
+        whole = Path(path).stat().st_size
+        raise DamagedFile(path, "is no npz that can be opened: cut off or damaged" if whole else "is empty")
     imu, problems = read_imu_checked(path, units=units)
     return Recording(file_id(path), path, imus=(imu,), source_format=IMU.name, problems=problems)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -38,10 +39,50 @@ def version_of(path: Path) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
+def check_claim(file: IO[bytes], size: int) -> None:
+    """Before memory is taken for it: an npy of `size` bytes holds what its header says, or ValueError."""
+    version = np.lib.format.read_magic(file)
+    head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = head(file)
+    if math.prod(shape) * dtype.itemsize > size and not dtype.hasobject:
+        raise ValueError(f"its header says {shape} of {dtype}, which {size} bytes do not hold")
+
+
+def load_npy(path: Path) -> Any:
+    """The array of an npy file. Raises DamagedFile."""
+    try:
+        size = path.stat().st_size
+        if not size:
+            raise DamagedFile(path, "is empty")
+        with path.open("rb") as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise DamagedFile(path, "is not an npy file")
+            file.seek(0)
+            check_claim(file, size)
+        return np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError, MemoryError) as error:
+        raise DamagedFile(path, f"is not an npy file of numbers: {' '.join(str(error).split())[:200]}") from error
+
+
 def load_arrays(path: Path, names: Sequence[str], what: str) -> Mapping[str, Any]:
     """The arrays `names` of an npz that must be a `what`. Raises DamagedFile."""
     try:
+        with zipfile.ZipFile(path) as archive:
+            for name in names:
+                with archive.open(f"{name}.npy") as member:
+                    check_claim(member, archive.getinfo(f"{name}.npy").file_size)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        MemoryError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DamagedFile(path, f"is not a {what} npz: {error}") from error

@@ -14,6 +14,7 @@ import pyarrow.parquet
 
 from motionseek.errors import DamagedFile, UnknownFormat, UsageError
 from motionseek.indexer.readers.checks import UNITS, check_axes, checked_imu, scales, turned
+from motionseek.indexer.readers.packed import load_npy
 from motionseek.indexer.readers.stamps import cleaned
 from motionseek.types import ANY_PART, Float64, Imu
 
@@ -197,13 +198,7 @@ def _load_parquet(path: Path, columns: Mapping[str, str], problems: list[str]) -
 def _load_npy(path: Path, columns: Mapping[str, str], problems: list[str]) -> Float64:
     if columns:
         raise UsageError(f"{path}: columns cannot be named in an npy file; its order is {', '.join(COLUMNS)}")
-    with path.open("rb") as file:
-        if file.read(6) != b"\x93NUMPY":
-            raise DamagedFile(path, "is empty" if not path.stat().st_size else "is not an npy file")
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, MemoryError) as error:
-        raise DamagedFile(path, f"is not an npy file of numbers: {_one_line(error)}") from error
+    values = load_npy(path)
     if values.ndim != 2 or values.shape[1] not in (4, 7):
         raise DamagedFile(path, f"must have shape (L, 7) or (L, 4), not {values.shape}")
     if values.dtype.kind not in "fiu":

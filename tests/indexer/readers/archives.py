@@ -48,7 +48,7 @@ def write_csv(path: Path, header: str, rows: Iterable[Iterable[Any]]) -> Path:
 
 def film(path: Path, seconds: float = 2.0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w", format="mp4") as container:
+    with av.open(str(path), "w", format={".mkv": "matroska"}.get(path.suffix, "mp4")) as container:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height = 64, 48
         for i in range(round(seconds * 10)):

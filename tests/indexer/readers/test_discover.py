@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -133,6 +135,37 @@ def test_an_unreadable_folder_is_reported(tree: Path, monkeypatch: pytest.Monkey
     assert bad.path == str(tree / "b")
     assert "Permission denied" in bad.problem
     assert len(found) == 6
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[Path]:
+    """A folder that everybody may enter, and a process that may not read everything: root may."""
+    folder = Path(tempfile.mkdtemp(prefix="motionseek-"))
+    folder.chmod(0o755)
+    yield folder
+    if os.getuid() == 0:
+        os.seteuid(0)
+    (folder / "closed").chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def test_what_may_not_be_read_has_a_problem_and_the_rest_is_read(as_nobody: Path) -> None:
+    (as_nobody / "closed").mkdir()
+    secret = [sensor(as_nobody / "secret.npy"), as_nobody / "secret.mp4", as_nobody / "secret.vrs", as_nobody / "s.csv"]
+    good, _ = sensor(as_nobody / "good.npy"), sensor(as_nobody / "closed" / "watch.npy")
+    for path in secret[1:]:
+        path.write_bytes(bytes(99))
+    for path in (*secret, as_nobody / "closed"):
+        path.chmod(0)
+    if os.getuid() == 0:
+        os.seteuid(65534)
+    found = {Path(s.path): s for s in discover([as_nobody])}
+    assert set(found) == {good, *secret, as_nobody / "closed"}
+    assert "Permission denied" in found[as_nobody / "closed"].problem
+    assert len(read(found[good]).imus) == 1
+    for path in secret:
+        with pytest.raises(DamagedFile, match="Permission denied"):
+            read(found[path])
 
 
 def test_the_id_of_a_file_is_its_sha256(tree: Path) -> None:
