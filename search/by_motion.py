@@ -41,7 +41,7 @@ def by_motion(loaded: Loaded, asked: Query, plan: Plan, rerank: Rerank, wanted: 
     with clock("candidates"):
         probes = token_probes(tokens, encoder, loaded.spaces[plan.space].stride_s)
         best = timed(opened.index, plan.kept, probes, count, APART_S, wanted)
-    if rerank == "none":
+    if rerank == "none" or not len(best):
         start_s, end_s = opened.columns.start_s[best.row], opened.columns.end_s[best.row]
 
         def window(i: int) -> tuple[float, float]:

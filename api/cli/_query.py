@@ -9,6 +9,7 @@ import click
 
 from motionseek.cli._common import Verb
 from motionseek.errors import QueryError
+from motionseek.indexer.quality import FLAGS
 from motionseek.types import MODALITIES, Modality
 
 if TYPE_CHECKING:
@@ -68,6 +69,13 @@ _OPTIONS = (
     click.option("--from", "start_s", type=float, help="Only windows that end after this second of their recording."),
     click.option("--to", "end_s", type=float, help="Only windows that start before this second."),
     click.option("--min-quality", type=click.FloatRange(0, 1), help="Least share of a window that is really there."),
+    click.option(
+        "--without",
+        "flaws",
+        multiple=True,
+        type=click.Choice(FLAGS),
+        help="Only windows whose signal does not have this flaw; repeat for several.",
+    ),
     click.option("--status", type=click.Choice(("ok", "partial")), help="Only recordings that were read so."),
 )
 
@@ -103,6 +111,7 @@ def answer(
     start_s: float | None,
     end_s: float | None,
     min_quality: float | None,
+    flaws: tuple[str, ...],
     status: str | None,
 ) -> tuple[Archive, Query, SearchResult]:
     """The archive, what it was asked, and what it answers. Several of the query's options make a sum."""
@@ -119,6 +128,7 @@ def answer(
         start_s=start_s,
         end_s=end_s,
         min_quality=min_quality,
+        without=flaws or None,
         status=status,
     )
     found = opened.search(
