@@ -69,7 +69,7 @@ def query_tokens(query: Query, encoder: StreamEncoder) -> QueryTokens:
     Raises QueryError where it is too short, or where no sensor has a known placement.
     """
     start_s, end_s = query.meant
-    if end_s - start_s < MIN_QUERY_S:
+    if end_s - start_s < MIN_QUERY_S - 1e-9:
         raise QueryError(
             f"{query.said} is {end_s - start_s:.2f} s long: at least {MIN_QUERY_S:g} s of motion are needed"
         )
@@ -80,6 +80,8 @@ def query_tokens(query: Query, encoder: StreamEncoder) -> QueryTokens:
     token, mask = tokens_of(encoder, held_at_ends(grid, round(AROUND_S * encoder.rate_hz)), hop_s)
     first = (before + round(AROUND_S / encoder.token_s)) * PHASES
     count = int((end_s - start_s - encoder.token_s) / hop_s + 1 + 0.5)
+    # Phases with fewer tokens score higher by chance, so all have the same number.
+    count -= count % PHASES
     token, mask = token[:, first : first + count], mask[:, first : first + count]
     if not mask.any():
         raise QueryError(f"{query.said} has no usable motion between {start_s:g} and {end_s:g} s")

@@ -33,3 +33,13 @@ def test_a_still_sensor_has_the_same_tokens_cut_out_as_in_its_recording() -> Non
     both = within.mask & alone.mask
     assert both.sum() > 0.9 * within.mask.sum()
     np.testing.assert_allclose(alone.token[both], within.token[both], atol=1e-4)
+
+
+def test_every_phase_has_as_many_tokens() -> None:
+    encoder = load_model("starter").encoder("imu", "motion")
+    t_s = np.arange(0, 8, 0.02)
+    wave = np.sin(t_s)[:, None] * np.ones(3)
+    whole = Query.of([Imu(t_s, wave, t_s, wave, "right_wrist", "a", "wave")])
+    for length_s, held in ((0.4, 1), (2.4, 11), (2.5, 11), (2.6, 12)):
+        mask = query_tokens(replace(whole, span=Span(3.0, 3.0 + length_s)), encoder).mask
+        assert mask.any(1).sum(1).tolist() == [held] * 5
