@@ -5,7 +5,8 @@
 Films are rendered from random head motion (240 x 136, H.264): a texture at infinity turned by exactly what the gyro
 feels, with parallax and noise. True pairs are stretches of a film and its own gyro, shifted by up to 7 s; false pairs
 have another film's gyro; all are searched over 8 s either way. "whole" is a gyro that goes beyond the stretch at both
-ends, "same length" one that was cut with it. With $MOTIONSEEK_DATA the GoPro sample is shifted and cut likewise.
+ends, "same length" one that was cut with it. With $MOTIONSEEK_DATA the GoPro sample is shifted and cut likewise, as it
+lies and with its steadying turned back (see unsteadied.py).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from unsteadied import unsteady
 
 from motionseek.encoders.simulate.headcam import HeadCamera, HeadMotion, write_film
 from motionseek.indexer.readers import read
@@ -69,13 +71,18 @@ def shifted(imu: Imu, by_s: float) -> Imu:
 def summary(true: list[tuple[float, Alignment]], false: list[Alignment]) -> dict[str, Any]:
     """true: (known offset, answer) pairs."""
     errors_s = np.array([abs(a.offset_s - known_s) for known_s, a in true if a.offset_s is not None])
+    out = {
+        "true_pairs": len(true),
+        "accepted": len(errors_s),
+        "median_error_ms": round(float(np.median(errors_s)) * 1e3, 2) if len(errors_s) else None,
+        "largest_error_ms": round(float(errors_s.max()) * 1e3, 2) if len(errors_s) else None,
+    }
+    if not false:
+        return out
     right, wrong = (np.array([a.confidence for a in side]) for side in ([a for _, a in true], false))
     ties = (right[:, None] == wrong).mean() / 2
     return {
-        "true_pairs": len(true),
-        "accepted": len(errors_s),
-        "median_error_ms": round(float(np.median(errors_s)) * 1e3, 2),
-        "largest_error_ms": round(float(errors_s.max()) * 1e3, 2),
+        **out,
         "false_pairs": len(false),
         "false_accepted": sum(a.accepted for a in false),
         "auc": round(float((right[:, None] > wrong).mean() + ties), 4),
@@ -93,7 +100,7 @@ def pairs(films: list[Film], seconds: float, *, whole: bool) -> dict[str, Any]:
             gyro = [f.imu if whole else f.imu.crop(span) for f in films]
             true.append((offset_s, align_camera(shifted(gyro[own], -offset_s), picture, max_offset_s=8)))
             others = [k for k in range(len(films)) if k != own]
-            for other in rng.choice(others, min(4, len(others)), replace=False):
+            for other in rng.choice(others, min(7, len(others)), replace=False):
                 false.append(align_camera(shifted(gyro[other], -offset_s), picture, max_offset_s=8))
     return summary(true, false)
 
@@ -139,6 +146,57 @@ def gopro(path: Path, films: list[Film]) -> dict[str, Any]:
     }
 
 
+def unsteadied(path: Path, films: list[Film], folder: Path) -> dict[str, Any]:
+    """The sample with its steadying turned back, as a plain film: its gyro on other clocks, cut, with gaps and noise.
+    What the untouched gyro says is the camera's own constant, which the others are held against."""
+    (imu,) = read(path).imus
+    rng = np.random.default_rng(0)
+    motions = {}
+    for crf in (18, 40):
+        unsteady(path, folder / "seen.mp4", crf=crf)
+        motions[crf] = image_motion(folder / "seen.mp4")
+    picture = motions[18]
+    began = align_camera(imu, picture, max_offset_s=8)
+    if began.offset_s is None:
+        return {"accepted": False, "reason": began.reason, "alignment": began.to_json()}
+    own_s = began.offset_s
+    middle_s = float(picture.t_s[[0, -1]].mean())
+    tried: dict[str, list[tuple[float, Alignment]]] = {}
+
+    def ask(what: str, known_s: float, sensor: Imu, seen: ImageMotion = picture) -> None:
+        tried.setdefault(what, []).append((known_s, align_camera(sensor, seen, max_offset_s=8)))
+
+    ask("re-encoded, crf 40", own_s, imu, motions[40])
+    for by_s in rng.uniform(-7, 7, 8):
+        ask("shifted", own_s - by_s, shifted(imu, float(by_s)))
+        holes = rng.uniform(imu.start_s, imu.end_s, 3)
+        kept = (np.abs(imu.gyro_t_s[:, None] - holes) > 0.2).all(axis=1)
+        with_gaps = replace(imu, gyro_t_s=imu.gyro_t_s[kept], gyro_rps=imu.gyro_rps[kept])
+        ask("three gaps of 0.4 s", own_s - by_s, shifted(with_gaps, float(by_s)))
+        noise = rng.normal(scale=0.05, size=imu.gyro_rps.shape).astype(np.float32)
+        ask("noise of 0.05 rad/s", own_s - by_s, shifted(replace(imu, gyro_rps=imu.gyro_rps + noise), float(by_s)))
+        first_s = float(rng.uniform(0, 2))
+        cut = imu.crop(Span(first_s, first_s + 8))
+        ask("both cut to 8 s", own_s - by_s, shifted(cut, float(by_s)), part(picture, first_s, first_s + 8))
+    for ppm in (-1000, -500, -200, 200, 500, 1000):
+        slow = 1 + ppm * 1e-6
+        sensor = replace(imu, acc_t_s=imu.acc_t_s / slow, gyro_t_s=imu.gyro_t_s / slow)
+        ask("drift of 200 to 1000 ppm", own_s + middle_s * (1 - 1 / slow), sensor)
+    rows = {what: summary(answers, []) for what, answers in tried.items()}
+    true, false = [], []
+    for start_s in np.linspace(0, picture.duration_s - 5.1, 14):
+        seen, by_s = part(picture, start_s, start_s + 5), float(rng.uniform(-7, 7))
+        true.append((own_s - by_s, align_camera(shifted(imu, by_s), seen, max_offset_s=8)))
+        false += [align_camera(shifted(f.imu, by_s - 7), seen, max_offset_s=8) for f in films]
+    whole = [align_camera(shifted(f.imu, -6), picture, max_offset_s=8) for f in films]
+    return {
+        "untouched": began.to_json(),
+        **rows,
+        "5 s of it": summary(true, false),
+        "all of it, other gyros": {"false_pairs": len(whole), "false_accepted": sum(a.accepted for a in whole)},
+    }
+
+
 def timed(films: list[Film]) -> dict[str, Any]:
     picture = part(films[0].picture, 6, 16)
     began = time.perf_counter()
@@ -167,6 +225,7 @@ def main() -> None:
             "harder": list(harder(folder)),
             "drift": [row for seconds in (24.0, 60.0, 120.0) for row in drifts(seconds, folder)],
             "gopro": gopro(sample, films) if sample.is_file() else None,
+            "gopro_unsteadied": unsteadied(sample, films, folder) if sample.is_file() else None,
             "speed": timed(films),
         }
     given.out.parent.mkdir(parents=True, exist_ok=True)
