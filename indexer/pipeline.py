@@ -7,7 +7,7 @@ import platform
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -50,7 +50,8 @@ def index(
     pose: str = "none",
     units: Mapping[str, str] | None = None,
 ) -> IndexReport:
-    """Index files, folders or Recording objects into the folder `archive`, which is made where it is not there.
+    """Index files, folders or Recording objects into `archive`, a folder or s3://BUCKET/ARCHIVE, made where it is not
+    there.
 
     What the archive knows already is skipped by its content; a file that cannot be read is recorded as failed, with
     the reason, and the others go on. Killed at any moment and run again, it ends with the same rows.
@@ -110,7 +111,8 @@ def index(
                 indexes = build_indexes(writer.store)
         except BaseException as error:
             report = _report(run.tally, began, {})
-            writer.put_run({**log, **_outcome(report, cut_off=f"{type(error).__name__}: {error}")})
+            with suppress(ArchiveError):  # where the disk is full, that is what ended the run
+                writer.put_run({**log, **_outcome(report, cut_off=f"{type(error).__name__}: {error}")})
             raise
         report = _report(run.tally, began, indexes)
         writer.put_run({**log, **_outcome(report)})
@@ -149,12 +151,7 @@ def _planned(
     estimator: str,
 ) -> IndexReport:
     began = time.perf_counter()
-    try:
-        store: Store | None = Store.open(archive)
-    except ArchiveError:
-        if Path(archive).exists() and any(Path(archive).iterdir()):
-            raise
-        store = None
+    store = Store.open(archive) if Store.exists(archive) else None
     emptied = check_spaces(store, loaded, window_s, stride_s, replace=replace) if store else []
     catalog = Catalog(store, without={row.fingerprint for row in emptied})
     run = Run(None, catalog, models, window_s, stride_s, len(items), retry=retry, limit=limit, estimator=estimator)
@@ -193,7 +190,9 @@ def _stamps(store: Store) -> dict[str, Stamp]:
 
 
 def build_indexes(store: Store) -> dict[str, dict[str, Any]]:
-    """Bring the FAISS files of every space up to date, at the levels that searches start from."""
+    """Bring the FAISS files of every space up to date, at the levels that searches start from.
+
+    Raises ArchiveError where they cannot be written."""
     store.refresh()
     built = {}
     levels: tuple[Level, ...] = ("global", "token")
@@ -201,7 +200,13 @@ def build_indexes(store: Store) -> dict[str, dict[str, Any]]:
         for level in levels:
             name = vector_table_name(space, level)
             if store.table(name) is not None:
-                ann = open_index(store, space, level)
+                try:
+                    ann = open_index(store, space, level)
+                except OSError as error:
+                    raise ArchiveError(
+                        f"{store.ann_dir}: the index {name} cannot be written: {error.strerror or error}: mend it and "
+                        f"run again; the tables are whole"
+                    ) from error
                 built[name] = {"kind": ann.kind, "rows": len(ann), "recall_at_10": ann.recall}
     return built
 

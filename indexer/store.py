@@ -85,6 +85,14 @@ class Store:
         store._check_format()
         return store
 
+    @staticmethod
+    def exists(uri: str | Path) -> bool:
+        """Whether there is anything at `uri` that `open` would take for an archive, or complain about."""
+        place = Place.of(uri)
+        if place.remote:
+            return "recordings" in place.connect().list_tables().tables
+        return place.folder.is_file() or (place.folder.is_dir() and any(place.folder.iterdir()))
+
     def _check_format(self) -> None:
         found = (self.need("recordings").schema.metadata or {}).get(FORMAT_KEY, b"?").decode()
         if found != str(FORMAT):
