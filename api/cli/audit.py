@@ -13,6 +13,7 @@ from motionseek.cli._common import FILE, archive_option, as_json, emit, example,
 @click.command("audit")
 @archive_option
 @click.option("--csv", "csv_file", type=FILE, help="Also write the findings to this file, one row each.")
+@click.option("--html", "html_file", type=FILE, help="Also write a page with pictures of every check to this file.")
 @click.option(
     "--tolerance", "tolerance_s", type=float, default=0.1, show_default=True, help='"off" beyond this, seconds.'
 )
@@ -20,10 +21,11 @@ from motionseek.cli._common import FILE, archive_option, as_json, emit, example,
 @click.option("--label", "labels", multiple=True, help="Only recordings with this label; repeat for any of several.")
 @click.option("--model", "-m", help='A model with a "motion" space for body sensors; without one none is needed.')
 @as_json
-@example("motionseek audit --archive archive --csv audit.csv")
+@example("motionseek audit --archive archive --csv audit.csv --html audit.html")
 def verb(
     archive: str,
     csv_file: Path | None,
+    html_file: Path | None,
     tolerance_s: float,
     max_offset_s: float,
     labels: tuple[str, ...],
@@ -40,6 +42,7 @@ def verb(
 
     from motionseek.indexer.filters import Filter
     from motionseek.search.archive import open as open_archive
+    from motionseek.search.audit_page import write_page
 
     loaded = None
     if model is not None:
@@ -58,6 +61,8 @@ def verb(
         )
     if csv_file is not None:
         report.write_csv(csv_file)
+    if html_file is not None:
+        write_page(report, html_file)
     if as_json:
         emit({"archive": str(archive), **report.to_json()})
     else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from motionseek.encoders.simulate.headcam import HeadCamera, HeadMotion, write_f
 from motionseek.errors import UsageError
 from motionseek.indexer.pipeline import index
 from motionseek.search.archive import open as open_archive
+from motionseek.search.audit_page import write_page
 from motionseek.types import Imu
 
 pytest.importorskip("cv2", reason="pip install 'motionseek[camera]'")
@@ -107,3 +110,30 @@ def test_on_the_command_line(archive, tmp_path):
     assert float(rows[3]["offset_s"]) == said["findings"][3]["alignment"]["offset_s"]
     shown = CliRunner().invoke(cli, ["audit", "--archive", str(archive)])
     assert "2 off" in shown.stdout
+
+
+def test_a_page_with_pictures_worst_first(report, tmp_path):
+    write_page(report, tmp_path / "audit.html")
+    page = (tmp_path / "audit.html").read_text(encoding="utf-8")
+    articles = page.split("<article>")[1:]
+    assert [re.search(r'class="verdict"[^>]*>(\w+)<', a)[1] for a in articles] == [f.verdict for f in report.findings]
+    for article, finding in zip(articles, report.findings, strict=True):
+        assert html.escape(finding.uri) in article
+        assert html.escape(finding.reason) in article
+        assert article.count("<svg") == (0 if finding.alignment is None else 3)
+    late = articles[3]
+    assert "-1.25" in late
+    assert not re.search(r"nan|inf,|src=|href=", page, re.IGNORECASE)
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_page(report, tmp_path / "no" / "such" / "folder.html")
+
+
+def test_the_page_shows_the_traces_apart_and_then_together(report):
+    shown = report.findings[3].alignment.evidence
+    for offset_s, near in ((-1.25, True), (0.0, False)):
+        sensor = np.interp(shown.media_t_s, shown.sensor_t_s + offset_s, shown.sensor)
+        both = np.isfinite(sensor) & np.isfinite(shown.media)
+        r = np.corrcoef(sensor[both], shown.media[both])[0, 1]
+        assert (r > 0.8) == near
+    peak_s = shown.offset_s[shown.score.argmax()]
+    assert peak_s == pytest.approx(-1.25, abs=0.03)
