@@ -91,10 +91,9 @@ def _imu(path: str, problems: list[str]) -> Imu:
         )
     t_s = np.array([s["timestamp_ms"] for s in samples], np.float64) * 1e-3
     acc, gyro = (_vectors(samples, key) for key in ("accl", "gyro"))
-    there = (
-        cleaned(t_s, acc, "accelerometer", problems),
-        cleaned(t_s, gyro * np.pi / 180, "gyroscope", problems),
-    )
+    with np.errstate(over="ignore", invalid="ignore"):  # damaged numbers may be of any size
+        gyro = gyro * np.pi / 180
+    there = cleaned(t_s, acc, "accelerometer", problems), cleaned(t_s, gyro, "gyroscope", problems)
     return checked_imu(path, *there, name=camera)
 
 

@@ -44,6 +44,7 @@ def cleaned(t_s: Float64, x: Float64, what: str, problems: list[str]) -> tuple[F
     return t_s[first], x[first]
 
 
+@np.errstate(over="ignore")  # damaged stamps may be of any size
 def _strays(t_s: Float64) -> Bool:
     """(L,): single stamps that leave their neighbours and come back, and a few alone beyond a gap of hours."""
     stray = np.zeros(len(t_s), np.bool_)

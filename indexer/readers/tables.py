@@ -191,7 +191,7 @@ def _load_parquet(path: Path, columns: Mapping[str, str], problems: list[str]) -
             wanted = _choose(path, file.schema_arrow.names, columns)
             table = file.read(columns=list(wanted.values()))
             return _stack(table.cast(pa.schema([(name, pa.float64()) for name in table.column_names])), wanted)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DamagedFile(path, f"is not a parquet table of numbers: {_one_line(error)}") from error
 
 

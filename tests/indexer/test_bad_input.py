@@ -418,7 +418,7 @@ KINDS = [
     Bad("gyroscope file missing", without_gyro_file, "partial", "No such file"),
     Bad("phone log without data", phone, "failed", "holds no samples"),
     Bad("no frames", total_capture_without_frames, "failed", "does not begin with"),
-    Bad("pickled poses", egohumans, "failed", "pickled objects"),
+    Bad("poses of no camera", egohumans, "failed", "no folder of a camera"),
     Bad("poses without video", lambda f: openpose(f, "a", [np.ones((25, 3))]), "failed", "put the video beside them"),
     Bad("mat of another kind", raw("a1_s1_t1_inertial.mat", b"junk"), "failed", "not a MAT-file"),
     Bad("trial without skeleton", mat, "partial", "no skeleton file"),

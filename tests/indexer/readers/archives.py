@@ -228,3 +228,24 @@ def gcsv(path: Path, t_s: np.ndarray, acc_mps2: np.ndarray, gyro_rps: np.ndarray
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*head, *(",".join(map(str, row)) for row in table.tolist())]) + "\n")
     return path
+
+
+def egohumans(
+    root: Path,
+    take: str,
+    cameras: Mapping[str, Mapping[str, np.ndarray]],
+    there: Mapping[str, Iterable[int]] | None = None,
+) -> Path:
+    """cameras: name → person → (F, 17 or more, 3).   there: frames, from 1, in which a person is. → processed_data"""
+    held = root / take / f"001_{take.partition('_')[2]}" / "processed_data"
+    for camera, people in cameras.items():
+        folder = held / "poses2d" / camera / "rgb"
+        folder.mkdir(parents=True)
+        frames = len(next(iter(people.values())))
+        seen = {name: set((there or {}).get(name, range(1, frames + 1))) for name in people}
+        for i in range(1, frames + 1):
+            found = [{"human_name": name, "keypoints": body[i - 1]} for name, body in people.items() if i in seen[name]]
+            frame = np.empty(len(found), object)
+            frame[:] = found
+            np.save(folder / f"{i:05d}.npy", frame, allow_pickle=True)
+    return held
