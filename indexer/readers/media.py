@@ -8,7 +8,7 @@ from pathlib import Path
 from motionseek.errors import DamagedFile
 from motionseek.indexer.readers.base import Reader, file_id
 from motionseek.indexer.readers.packed import is_cut_off
-from motionseek.indexer.readers.tables import SUFFIXES, read_imu_checked
+from motionseek.indexer.readers.tables import SUFFIXES, check_size, read_imu_checked
 from motionseek.indexer.video import probe_checked
 from motionseek.types import Recording
 
@@ -30,6 +30,15 @@ def read_video(path: str) -> Recording:
     return Recording(file_id(path), path, video=video, source_format=VIDEO.name, problems=problems)
 
 
+def _sensor_id(path: str) -> str:
+    """Raises DamagedFile, before a gigabyte is hashed for nothing."""
+    try:
+        check_size(Path(path))
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be read: {error.strerror}") from error
+    return file_id(path)
+
+
 def _is_sensor(path: Path) -> bool:
     """A damaged npz counts, so that it is refused with a word: whose it was can no longer be seen."""
     return (path.suffix.lower() in SUFFIXES and path.is_file()) or is_cut_off(path)
@@ -39,5 +48,5 @@ def _is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
 
 
-IMU = Reader("imu", _is_sensor, read_sensor, file_id, takes_units=True)
+IMU = Reader("imu", _is_sensor, read_sensor, _sensor_id, takes_units=True)
 VIDEO = Reader("video", _is_video, read_video, file_id)

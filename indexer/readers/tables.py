@@ -122,14 +122,19 @@ def _load(path: Path, columns: Mapping[str, str], problems: list[str]) -> Float6
     if path.suffix.lower() not in loaders:
         raise UnknownFormat(path, f"an IMU file is {', '.join(loaders)}, not {path.suffix or 'without suffix'!r}")
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DamagedFile(path, f"is larger than {MAX_BYTES >> 20} MB, more than a day of a sensor: split it")
+        check_size(path)
         values = loaders[path.suffix.lower()](path, columns, problems)
     except OSError as error:
         raise DamagedFile(path, f"cannot be read: {error.strerror or error}") from error
     if not len(values):
         raise DamagedFile(path, "holds no samples")
     return values
+
+
+def check_size(path: Path) -> None:
+    """Raises DamagedFile where a table is too large to be read as a whole, OSError."""
+    if path.stat().st_size > MAX_BYTES:
+        raise DamagedFile(path, f"is larger than {MAX_BYTES >> 20} MB, more than a day of a sensor: split it")
 
 
 def _load_csv(path: Path, columns: Mapping[str, str], problems: list[str]) -> Float64:
