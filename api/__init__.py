@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from motionseek.search.query import Query
     from motionseek.search.results import SearchResult
     from motionseek.search.sync import sync
+    from motionseek.search.tune import Tuned, tune
     from motionseek.types import Alignment, Imu, Moment, Narration, PoseTrack, Recording, Span, VideoRef, Window
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "SearchResult",
     "Span",
     "StaleIndex",
+    "Tuned",
     "UnitError",
     "UnknownFormat",
     "UsageError",
@@ -84,6 +86,7 @@ __all__ = [
     "repair",
     "sync",
     "train",
+    "tune",
     "verify",
 ]
 
@@ -104,6 +107,7 @@ _HOMES = {
     "motionseek.search.query": "Query",
     "motionseek.search.results": "SearchResult",
     "motionseek.search.sync": "sync",
+    "motionseek.search.tune": "Tuned tune",
     "motionseek.types": "Alignment Imu Moment Narration PoseTrack Recording Span VideoRef Window",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -150,7 +150,7 @@ def ivf(
 
 def own_queries(matrix: Float32, windows: pa.Table, rng: np.random.Generator) -> tuple[Float32, Rows | None]:
     """Queries to measure with: windows of one modality, which look for those of the others, as searches do. With one
-    modality only, windows look for windows."""
+    modality only, windows look for windows. What is zero, as the block of a part that is not worn, asks for nothing."""
     modality = windows["modality"].combine_chunks()
     coded = modality if isinstance(modality, pa.DictionaryArray) else modality.dictionary_encode()
     codes = coded.indices.to_numpy()
@@ -158,6 +158,7 @@ def own_queries(matrix: Float32, windows: pa.Table, rng: np.random.Generator) ->
     asks = codes == np.where(counts > 0, counts, counts.max() + 1).argmin()
     others = Rows(~asks)
     rows = np.flatnonzero(asks)
+    rows = rows[matrix[rows].any(axis=1)]
     query = matrix[rng.choice(rows, min(len(rows), MEASURED_WITH), replace=False)]
     return query, others if others.count >= 10 else None
 

@@ -51,7 +51,7 @@ def by_motion(loaded: Loaded, asked: Query, plan: Plan, rerank: Rerank, wanted: 
         sure = by_chance(opened.columns, best, best.score)
         return Found(plan, asked, best.row, best.score, best.score, levels, None, window, sure)
     with clock("tokens"):
-        keys, which = _streams_of(opened.columns, best)
+        keys, which = streams_of(opened.columns, best)
         spans = needed(keys, which, best.offset_s, asked.meant)
         held = loaded.store.tokens(plan.space, keys, spans)
     with clock("rerank"):
@@ -86,7 +86,7 @@ def by_chance(columns: Columns, found: Candidates, score: Float32) -> Callable[[
     return confidence
 
 
-def _streams_of(columns: Columns, found: Candidates) -> tuple[list[StreamKey], npt.NDArray[np.int64]]:
+def streams_of(columns: Columns, found: Candidates) -> tuple[list[StreamKey], npt.NDArray[np.int64]]:
     """The token streams of candidates, and which of them each candidate lies on."""
     codes = np.stack([c[found.row] for c in (columns.recording, columns.modality_code, columns.person_code)], axis=1)
     streams, which = np.unique(codes, axis=0, return_inverse=True)

@@ -26,6 +26,7 @@ VERBS = (
     "locate",
     "models",
     "train",
+    "tune",
     "verify",
     "remove",
 )

@@ -205,3 +205,20 @@ def test_without_faiss_the_error_is_the_line_that_installs_it(store, monkeypatch
     monkeypatch.setattr(builtins, "__import__", no_faiss)
     with pytest.raises(MissingExtra, match=r"pip install 'motionseek\[cpu\]'"):
         open_index(store, "motion", "global")
+
+
+def test_parts_that_nobody_wears_ask_for_nothing():
+    import pyarrow as pa
+
+    rng = np.random.default_rng(0)
+    matrix = unit(rng.normal(size=(3000, 16)))
+    windows = pa.table({"modality": ["imu" if i % 3 == 0 else "pose" for i in range(len(matrix))]})
+    matrix[::3] = 0
+    _, recall, parameters = ann.ivf(matrix, windows, {})
+    assert recall == 1
+    assert parameters["nprobe"] == 1
+    matrix[::30] = unit(rng.normal(size=(100, 16)))
+    query, keep = ann.own_queries(matrix, windows, rng)
+    assert len(query) == 100
+    assert query.any(axis=1).all()
+    assert not keep.mask[::3].any()

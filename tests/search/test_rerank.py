@@ -118,3 +118,28 @@ def test_shapes_that_do_not_fit_are_refused():
         lag_scores(query, np.zeros((1, 3, 3, 4), np.float32), np.ones((1, 3, 3), bool), 0, 1)
     with pytest.raises(UsageError, match="empty"):
         lag_scores(query, np.zeros((1, 2, 3, 4), np.float32), np.ones((1, 2, 3), bool), 1, 0)
+
+
+def test_the_best_near_a_guess_is_that_of_a_plain_loop_whatever_is_masked():
+    rng = np.random.default_rng(6)
+    query = QueryTokens(2.0, 0.2, unit(rng.normal(size=(5, 3, 8, 16))), rng.random((5, 3, 8)) > 0.3)
+    query.mask[:, 2] = False
+    streams = []
+    for length in (30, 30, 12):
+        streams.append((1.0, unit(rng.normal(size=(3, length, 16))), rng.random((3, length)) > 0.3))
+    streams[1][2][:] = False
+    guess_s = np.array([1.0, 1.0, 0.4])
+    found = fit_near(query, streams, np.arange(3), guess_s, 0.6, min_share=0.5)
+    assert found.score[1] == -np.inf
+    for i in (0, 2):
+        start_s, token, mask = streams[i]
+        first = round((guess_s[i] + query.start_s - start_s) / 0.2)
+        scores = {
+            start_s - query.start_s + lag * 0.2 - phase * query.hop_s: loop_score(query, token, mask, lag, phase, 0.5)
+            for lag in range(first - 3, first + 4)
+            for phase in range(5)
+        }
+        best_s = max(scores, key=lambda offset_s: scores[offset_s])
+        assert found.score[i] == pytest.approx(scores[best_s], abs=1e-5)
+        # Refined by less than half the distance of two phases.
+        assert abs(found.offset_s[i] - best_s) <= query.hop_s / 2 + 1e-9
