@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
@@ -23,7 +22,7 @@ from motionseek.cli._common import archive_option, as_json, emit, example, table
 @example("motionseek find watch.csv --placement left_wrist --archive archive")
 def verb(
     imus: tuple[str, ...],
-    archive: Path,
+    archive: str,
     placements: tuple[str, ...],
     max_offset_s: float | None,
     min_confidence: float | None,
