@@ -88,6 +88,15 @@ def query_tokens(query: Query, encoder: StreamEncoder) -> QueryTokens:
     return interleaved(start_s, encoder.token_s, token, mask, PHASES)
 
 
+def _meant(query: Query) -> tuple[float, float]:
+    start_s, end_s = query.meant
+    if end_s - start_s < MIN_QUERY_S:
+        raise QueryError(
+            f"{query.said} is {end_s - start_s:.2f} s long: at least {MIN_QUERY_S:g} s of motion are needed"
+        )
+    return start_s, end_s
+
+
 def _placed(query: Query) -> None:
     if query.imus and all(imu.part == ANY_PART for imu in query.imus):
         raise QueryError(
@@ -125,11 +134,12 @@ def token_probes(tokens: QueryTokens, encoder: StreamEncoder, stride_s: float) -
 def window_probes(query: Query, encoder: Encoder) -> Probes:
     """Global vectors of windows of the stretch that is meant: at PLACES places, each at every shift within 1 s.
 
-    Raises QueryError where nothing in it can be used, and in the space `motion` where no sensor has a known placement.
+    Raises QueryError where it is too short or nothing in it can be used, and in the space `motion` where no sensor has
+    a known placement.
     """
+    start_s, end_s = _meant(query)
     if encoder.space == "motion":
         _placed(query)
-    start_s, end_s = query.meant
     spare_s = max(0.0, end_s - start_s - encoder.window_s)
     blocks = np.linspace(0, spare_s, PLACES if spare_s > 1 else 1)
     offsets = np.unique(np.round(np.clip(np.add.outer(blocks, SHIFT_S * np.arange(5)), 0, spare_s), 6))
