@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from stand_ins import a_recording
 
 import motionseek as ms
-from motionseek.cli.tune import verb
+from motionseek.cli import cli
 from motionseek.errors import ArchiveError, UsageError
 from motionseek.indexer import ann, nearest
 from motionseek.indexer.pipeline import index
@@ -121,6 +121,6 @@ def test_command(archive, model, monkeypatch):
     assert said.exit_code == 0, said.output
     answer = json.loads(said.stdout)
     assert {t["level"] for t in answer["indexes"]} == {"token", "global"}
-    table = CliRunner().invoke(verb, ["--recall", "0.9", "--p95-ms", "1e-6", "-a", str(archive), "-m", "given"])
+    table = CliRunner().invoke(cli, ["tune", "--recall", "0.9", "--p95-ms", "1e-6", "-a", str(archive), "-m", "given"])
     assert table.exit_code == 1
     assert "winner kept" in table.stdout
