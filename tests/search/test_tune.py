@@ -116,7 +116,7 @@ def test_wrong_aims_and_archives_without_windows_are_refused(tmp_path, archive):
 def test_command(archive, model, monkeypatch):
     monkeypatch.setattr("motionseek.search.loaded.load", lambda name: model)
     said = CliRunner().invoke(
-        verb, ["--recall", "0.9", "--p95-ms", "100000", "-a", str(archive), "-m", "given", "--json"]
+        cli, ["tune", "--recall", "0.9", "--p95-ms", "100000", "-a", str(archive), "-m", "given", "--json"]
     )
     assert said.exit_code == 0, said.output
     answer = json.loads(said.stdout)
