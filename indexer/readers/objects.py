@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from motionseek.errors import DamagedFile
+from motionseek.indexer.readers.packed import npy_header
 
 MAX_BYTES = 1 << 30
 NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
@@ -39,10 +40,7 @@ def load_objects(path: Path) -> Any:
     try:
         if data.startswith(b"\x93NUMPY"):
             file = io.BytesIO(data)
-            if np.lib.format.read_magic(file) == (1, 0):
-                _, _, dtype = np.lib.format.read_array_header_1_0(file)
-            else:
-                _, _, dtype = np.lib.format.read_array_header_2_0(file)
+            _, dtype = npy_header(file)
             if not dtype.hasobject:
                 return np.load(io.BytesIO(data), allow_pickle=False)
             data = data[file.tell() :]

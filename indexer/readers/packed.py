@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -39,11 +40,20 @@ def version_of(path: Path) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
-def check_claim(file: IO[bytes], size: int) -> None:
-    """Before memory is taken for it: an npy of `size` bytes holds what its header says, or ValueError."""
+def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of the npy that begins here; the file is then at its data. Raises ValueError."""
     version = np.lib.format.read_magic(file)
     head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = head(file)
+    try:
+        shape, _, dtype = head(file)
+    except (SyntaxError, tokenize.TokenError) as error:  # numpy parses the header as Python
+        raise ValueError(f"its header is damaged: {error}") from error
+    return shape, dtype
+
+
+def check_claim(file: IO[bytes], size: int) -> None:
+    """Before memory is taken for it: an npy of `size` bytes holds what its header says, or ValueError."""
+    shape, dtype = npy_header(file)
     if math.prod(shape) * dtype.itemsize > size and not dtype.hasobject:
         raise ValueError(f"its header says {shape} of {dtype}, which {size} bytes do not hold")
 
