@@ -129,6 +129,17 @@ def training() -> str:
     return table(["", ""], rows)
 
 
+def retrieval() -> str:
+    rows = []
+    for name, found in held("retrieval")["results"].items():
+        plain, looked = found["without tokens"], found["with tokens"]
+        cells = [number(each[side]["R@1"]) for each in (plain, looked) for side in ("engine", "numpy")]
+        same = [number(looked["same_first"]), number(looked["same_ten"])]
+        rows.append([name, number(found["chance_R@1"]), *cells, *same])
+    head = ["", "chance", "R@1 by the index", "… numpy", "R@1 with tokens", "… numpy", "same first", "same ten"]
+    return table(head, rows)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "skeletons": skeletons,
     "whole trials": whole_trials,
@@ -138,6 +149,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "thigh": thigh,
     "phone": phone,
     "phone classes": phone_classes,
+    "retrieval": retrieval,
     "training": training,
 }
 """Name in the page → what makes it."""
