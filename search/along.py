@@ -26,7 +26,7 @@ def score_along(
         streams = loaded.store.tokens("motion", keys)
         for key in keys:
             if key in streams:
-                return along(tokens, streams[key])
+                return along(tokens, streams[key], (asked.meant[1] - asked.meant[0]) / 2)
         raise QueryError(f"recording {recording_id} has no motion tokens to compare with")
     for space in vector_spaces(loaded, asked):
         opened = loaded.open(space, "global")

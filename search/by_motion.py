@@ -63,7 +63,7 @@ def by_motion(loaded: Loaded, asked: Query, plan: Plan, rerank: Rerank, wanted: 
             their = [loaded.stream_encoder(key.modality) for key in keys]
             score = levels["local"] = local_scores(tokens, encoder, streams, their, which, fitted.offset_s)
         order = np.argsort(-score, kind="stable")
-        order = order[np.isfinite(score[order])]
+        order = order[np.isfinite(score[order]) & np.isfinite(fitted.score[order])]
         best, score, which = best.take(order), score[order], which[order]
         offset_s = fitted.offset_s[order]
         levels = {level: of[order] for level, of in levels.items()}

@@ -20,8 +20,9 @@ REACH_S = 0.6
 def needed(
     keys: Sequence[StreamKey], which: npt.NDArray[np.int64], offset_s: Float64, meant: tuple[float, float]
 ) -> dict[StreamKey, Span]:
-    """The stretch of each stream that the candidates on it may touch."""
-    spread_s = REACH_S + 1.0
+    """The stretch of each stream that the candidates on it may touch, and as much again at its ends: what could meet
+    is counted there."""
+    spread_s = REACH_S + 1.0 + meant[1] - meant[0]
     return {
         key: Span(
             float(offset_s[which == i].min()) + meant[0] - spread_s,
@@ -72,10 +73,11 @@ def _local(encoder: StreamEncoder, token: Float32, mask: Bool) -> Float32:
     return local
 
 
-def along(tokens: QueryTokens, stream: TokenStream) -> tuple[Float64, Float32]:
+def along(tokens: QueryTokens, stream: TokenStream, middle_s: float) -> tuple[Float64, Float32]:
+    """Times (N,) at which the query's middle, middle_s after its first token, may lie on the stream, and scores (N,)."""
     first, last = -(tokens.token.shape[2] // 2), stream.token.shape[1] - 1
     parts = len(PARTS)
     scores = lag_scores(tokens, stream.token[None, :parts], stream.mask[None, :parts], first, last)[0]
-    times = stream.start_s + lag_axis_s(tokens, first, last) + tokens.duration_s / 2
+    times = stream.start_s + lag_axis_s(tokens, first, last) + middle_s
     there = np.isfinite(scores)
     return times[there], scores[there]

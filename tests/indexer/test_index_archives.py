@@ -33,7 +33,9 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_of_archives_is_indexed_by_its_formats(folder: Path, tmp_path: Path) -> None:
     report = index(folder, tmp_path / "a", models=[Linear()])
     assert report.indexed == 3
-    assert [(Path(uri).name, "pickled" in reason) for uri, reason in report.failed] == [("processed_data", True)]
+    assert [(Path(uri).name, "no folder of a camera" in reason) for uri, reason in report.failed] == [
+        ("processed_data", True)
+    ]
     store = Store.open(tmp_path / "a")
     rows = {row["source_format"]: row for row in store.recordings().to_pylist() if row["status"] != "failed"}
     assert set(rows) == {"ego4d", "epic-kitchens", "mobifall"}
