@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from motionseek.errors import ArchiveError
-from motionseek.indexer.filters import Filter, one_of, quote
+from motionseek.indexer.filters import Filter, one_of
 from motionseek.indexer.place import Place
 from motionseek.indexer.schema import (
     FORMAT,
@@ -32,7 +32,8 @@ from motionseek.indexer.schema import (
     vector_table,
     vector_table_name,
 )
-from motionseek.indexer.tokens import StreamKey, TokenStream, from_rows
+from motionseek.indexer.token_reader import TokenReader
+from motionseek.indexer.tokens import StreamKey, TokenStream
 from motionseek.types import Float32, Level, Span
 
 __all__ = ["Filter", "ModelRow", "Store", "StreamKey", "TokenStream"]
@@ -64,6 +65,7 @@ class Store:
         self._place, self._db = place, db
         self._names: set[str] = set()
         self._tables: dict[str, Any] = {}
+        self._readers: dict[str, TokenReader] = {}
 
     @classmethod
     def open(cls, uri: str | Path, *, create: bool = False) -> Store:
@@ -157,6 +159,7 @@ class Store:
     def refresh(self) -> None:
         """See what was written since the store was opened: all tables as they were at one moment."""
         for _ in range(MOST_LOOKS):
+            self._readers = {}
             self._tables = {"recordings": self._recordings()}
             self._names = set(self.table_names())
             for name in sorted(self._names):
@@ -192,9 +195,7 @@ class Store:
         try:
             return query.to_arrow()
         except (OSError, RuntimeError) as error:
-            raise ArchiveError(
-                f"{self.uri}: the table {name} cannot be read: {error}; `motionseek verify` says what is wrong"
-            ) from error
+            raise ArchiveError(_damaged(self.uri, name, error)) from error
 
     # -- rows
 
@@ -265,19 +266,19 @@ class Store:
     ) -> dict[StreamKey, TokenStream]:
         """Token streams of `keys`, in one read. A key without tokens is left out.
 
-        spans: where only a stretch of a long recording is wanted; the stream then has the chunks that hold it, and
-        starts where the first of them starts.
+        spans: where only a stretch of a long recording is wanted; the stream then has the tokens that it touches.
+        Raises ArchiveError where the table is damaged.
         """
-        table = self.table(token_table_name(space))
+        name = token_table_name(space)
+        table = self.table(name)
         if table is None or not keys:
             return {}
-        spans = spans or {}
-        rows = table.search().where(" OR ".join(_stream_sql(k, spans.get(k)) for k in dict.fromkeys(keys))).to_arrow()
-        rows = rows.filter(pc.is_in(rows["recording_id"], value_set=self.readable_ids().combine_chunks()))
-        found: dict[StreamKey, list[dict[str, Any]]] = {}
-        for row in rows.to_pylist():
-            found.setdefault(StreamKey(row["recording_id"], row["modality"], row["person"]), []).append(row)
-        return {key: from_rows(key, found[key]) for key in dict.fromkeys(keys) if key in found}
+        try:
+            if name not in self._readers:
+                self._readers[name] = TokenReader(table, self.readable_ids().combine_chunks())
+            return self._readers[name].read(keys, spans or {})
+        except (OSError, RuntimeError) as error:
+            raise ArchiveError(_damaged(self.uri, name, error)) from error
 
 
 def _check_folder(root: Path, create: bool) -> None:
@@ -292,16 +293,12 @@ def _check_folder(root: Path, create: bool) -> None:
         raise ArchiveError(f"{root} holds other files ({', '.join(foreign[:3])}) and no archive: give a new folder")
 
 
+def _damaged(uri: str, table: str, error: Exception) -> str:
+    return f"{uri}: the table {table} cannot be read: {error}; `motionseek verify` says what is wrong"
+
+
 def _no_archive(uri: object) -> str:
     return f"{uri} is no motionseek archive; make one with:  motionseek index SOURCE --archive {uri}"
-
-
-def _stream_sql(key: StreamKey, span: Span | None) -> str:
-    names = {"recording_id": key.recording_id, "modality": key.modality, "person": key.person}
-    sql = " AND ".join(f"{column} = {quote(value)}" for column, value in names.items())
-    if span is not None:
-        sql += f" AND chunk_start_s < {span.end_s!r} AND chunk_start_s + n * token_s > {span.start_s!r}"
-    return f"({sql})"
 
 
 def _matrix(column: pa.ChunkedArray) -> Float32:

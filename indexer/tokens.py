@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -96,20 +95,3 @@ def to_rows(key: StreamKey, stream: TokenStream, fingerprint: str) -> pa.Table:
     chunks = Chunks(key, stream.start_s, stream.token_s, len(stream.parts), fingerprint)
     worn = np.flatnonzero(stream.mask.any(axis=1)).tolist()
     return chunks.take(stream.token, stream.mask, worn=worn, last=True)
-
-
-def from_rows(key: StreamKey, chunks: Sequence[dict[str, Any]]) -> TokenStream:
-    """The stream that chunks of the table TOKENS hold; it starts with the first of them."""
-    one = chunks[0]
-    parts = slots(key.modality)[: one["slots"]]
-    token_s, width = one["token_s"], len(one["tokens"]) // one["n"]
-    first = [c["chunk"] * TOKENS_PER_CHUNK for c in chunks]
-    base, stop = min(first), max(f + c["n"] for f, c in zip(first, chunks, strict=True))
-    token = np.zeros((len(parts), stop - base, width), np.float32)
-    mask = np.zeros(token.shape[:2], np.bool_)
-    for at, chunk in zip(first, chunks, strict=True):
-        where = parts.index(chunk["part"]), slice(at - base, at - base + chunk["n"])
-        int8 = np.frombuffer(chunk["tokens"], np.int8).reshape(chunk["n"], width)
-        token[where] = int8 * np.asarray(chunk["scale"], np.float32)[:, None]
-        mask[where] = chunk["mask"]
-    return TokenStream(one["stream_start_s"] + base * token_s, token_s, token, mask, parts)

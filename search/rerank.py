@@ -94,7 +94,9 @@ def _diagonals(pairs: Float32, first: int, last: int) -> Float32:
     rows, columns = pairs.shape[-2:]
     before = max(0, -first)
     after = max(0, rows - 1 + last - (columns - 1))
-    padded = np.pad(pairs, [(0, 0)] * (pairs.ndim - 2) + [(0, 0), (before, after)])
+    padded = pairs
+    if before or after:
+        padded = np.pad(pairs, [(0, 0)] * (pairs.ndim - 2) + [(0, 0), (before, after)])
     padded = padded[..., before + first :] if first > 0 else padded
     *outer, row, column = padded.strides
     view = np.lib.stride_tricks.as_strided(
@@ -131,11 +133,18 @@ def lag_scores(
     most = mask.sum(axis=2) if held is None else held[:, used]
     phases, parts, steps, _ = query.token.shape
     asked = _joined(query.token, query.mask).reshape(phases * steps, -1)
-    stored = _joined(token, mask).swapaxes(-1, -2)
+    stored = np.zeros((len(token), parts, token.shape[3], token.shape[2]), np.float32)
+    np.copyto(stored, token.swapaxes(2, 3), where=mask[:, :, None])
     asked_there = query.mask.transpose(0, 2, 1).reshape(phases * steps, parts).astype(np.float32)
     shape = (len(token), phases, steps, token.shape[2])
-    total = _diagonals((asked @ stored).reshape(shape), first, last)
-    count = _diagonals((asked_there @ mask.astype(np.float32)).reshape(shape), first, last)
+    total = _diagonals((asked @ stored.reshape(len(token), -1, token.shape[2])).reshape(shape), first, last)
+    count = np.full(total.shape, steps * parts, np.float32)
+    # Where all tokens are there, and at every lag, nothing has to be counted.
+    inside = first >= 0 and last + steps <= token.shape[2] and bool(query.mask.all())
+    holed = ~mask.all(axis=(1, 2)) if inside else np.ones(len(token), np.bool_)
+    if holed.any():
+        pairs = (asked_there @ mask[holed].astype(np.float32)).reshape(-1, *shape[1:])
+        count[holed] = _diagonals(pairs, first, last)
     # What could meet at all: a wrist sensor against a whole body, a long query against a short clip.
     possible = np.minimum(most[:, None], query.mask.sum(axis=2)[None]).sum(axis=2)
     enough = count > np.maximum(min_share * possible[..., None], 0.5) - 1e-3
@@ -198,6 +207,8 @@ def fit_near(
     streams: (start_s, token (P, T, D), mask (P, T)) of each stream.   stream: (N,) which one a guess is on.
     offset_s: (N,) guessed offsets.
     """
+    used = query.mask.any(axis=(0, 2))
+    query = QueryTokens(query.start_s, query.token_s, query.token[:, used], query.mask[:, used])
     reach = max(1, int(np.ceil(reach_s / query.token_s - 1e-9)))
     steps = query.token.shape[2] + 2 * reach
     start = np.array([s[0] for s in streams], np.float64)[stream] if len(streams) else np.zeros(0)
@@ -206,13 +217,15 @@ def fit_near(
     parts, width = query.token.shape[1], query.token.shape[3]
     token = np.zeros((len(stream), parts, steps, width), np.float32)
     mask = np.zeros((len(stream), parts, steps), np.bool_)
-    for i, (_, tokens, there) in enumerate(streams):
-        mine = np.flatnonzero(stream == i)
-        at = first[mine, None] + np.arange(steps)
-        held = (at >= 0) & (at < tokens.shape[1])
-        at = np.clip(at, 0, tokens.shape[1] - 1)
-        token[mine] = tokens[:, at].transpose(1, 0, 2, 3)
-        mask[mine] = (there[:, at] & held).transpose(1, 0, 2)
+    at_parts = np.flatnonzero(used).tolist()
+    # A slice of one part costs a third of picking it.
+    slots = slice(at_parts[0], at_parts[-1] + 1) if len(at_parts) == 1 else at_parts
+    for i, (of, at) in enumerate(zip(stream.tolist(), first.tolist(), strict=True)):
+        _, tokens, there = streams[of]
+        begin, end = max(at, 0), min(at + steps, tokens.shape[1])
+        if begin < end:
+            token[i, :, begin - at : end - at] = tokens[slots, begin:end]
+            mask[i, :, begin - at : end - at] = there[slots, begin:end]
     # Beyond the stretch a stream goes on: what could meet is counted over all of it.
-    held_of = np.array([there.sum(axis=1) for _, _, there in streams], np.int64).reshape(-1, parts)[stream]
-    return fit(query, start + first * query.token_s, token, mask, 0, 2 * reach, min_share=min_share, held=held_of)
+    held = np.array([there[slots].sum(axis=1) for _, _, there in streams], np.int64).reshape(-1, parts)[stream]
+    return fit(query, start + first * query.token_s, token, mask, 0, 2 * reach, min_share=min_share, held=held)

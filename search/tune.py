@@ -240,28 +240,33 @@ class _TokenLook:
 
     def choose(self, aim: float) -> float:
         """Of COUNTS, the fewest candidates among which the best of the most stay. Returns the share that does."""
-        places = []
-        for asked, kept in self._asked:
-            score = self._scored(asked, kept, COUNTS[-1])
+        kept: list[list[bool]] = []
+        for asked, among in self._asked:
+            found, score = self._scored(asked, among, COUNTS[-1])
             if np.isfinite(score).any():
-                places.append(int(score.argmax()))
-        shares = [float(np.mean(np.array(places) < count)) if places else 1.0 for count in COUNTS]
-        at = next(i for i, share in enumerate(shares) if share >= min(aim, shares[-1]))
+                row = found.row[score.argmax()]
+                fewer = (self._found(asked, among, count).row for count in COUNTS[:-1])
+                kept.append([*(bool((rows == row).any()) for rows in fewer), True])
+        shares = np.mean(kept, axis=0).tolist() if kept else [1.0]
+        at = next(i for i, share in enumerate(shares) if share >= aim)
         self.candidates = COUNTS[at]
         return round(shares[at], 4)
 
     def p95_ms(self) -> float:
         return _p95_ms(lambda asked: self._scored(asked[0], asked[1], self.candidates), self._asked)
 
-    def _scored(self, asked: QueryTokens, kept: Kept, count: int) -> Float32:
-        """Token scores of the candidates, in the order in which the first look finds them."""
+    def _found(self, asked: QueryTokens, kept: Kept, count: int) -> Candidates:
         probes = token_probes(asked, self._encoder, self._stride_s)
-        found = timed(self.opened.index, kept, probes, count, APART_S, ANSWERS)
+        return timed(self.opened.index, kept, probes, count, APART_S, ANSWERS)
+
+    def _scored(self, asked: QueryTokens, kept: Kept, count: int) -> tuple[Candidates, Float32]:
+        """The candidates and their token scores."""
+        found = self._found(asked, kept, count)
         keys, which = streams_of(self.opened.columns, found)
         meant = asked.start_s, asked.start_s + asked.duration_s
         held = self._loaded.store.tokens(self._space, keys, needed(keys, which, found.offset_s, meant))
         streams = [(s.start_s, s.token[: len(PARTS)], s.mask[: len(PARTS)]) for s in (held[key] for key in keys)]
-        return fit_near(asked, streams, which, found.offset_s, REACH_S, min_share=MIN_SHARE).score
+        return found, fit_near(asked, streams, which, found.offset_s, REACH_S, min_share=MIN_SHARE).score
 
 
 def _between(token: Float32, mask: Bool, start_s: float, token_s: float, shift: float) -> QueryTokens | None:

@@ -114,8 +114,13 @@ def test_tokens_come_back_within_a_step_of_their_scale(tmp_path):
     step = np.abs(token).max(axis=-1, keepdims=True) / 127
     assert (np.abs(got.token - token) <= step / 2 + 1e-6).all()
     cut = store.tokens("motion", [key], {key: Span(60.0, 61.0)})[key]
-    assert cut.start_s == pytest.approx(3.5 + 256 * 0.2)
-    assert (cut.token == got.token[:, 256:512]).all()
+    assert cut.start_s == pytest.approx(3.5 + 282 * 0.2)
+    assert (cut.token == got.token[:, 282:288]).all()
+    assert (cut.mask == got.mask[:, 282:288]).all()
+    across = store.tokens("motion", [key], {key: Span(50.0, 500.0)})[key]
+    assert across.start_s == pytest.approx(3.5 + 232 * 0.2)
+    assert (across.token == got.token[:, 232:]).all()
+    assert store.tokens("motion", [key], {key: Span(0.0, 3.0)}) == {}
 
 
 def test_an_encoder_that_knows_fewer_parts_gets_them_back(store):
