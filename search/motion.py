@@ -74,7 +74,7 @@ def _local(encoder: StreamEncoder, token: Float32, mask: Bool) -> Float32:
 
 
 def along(tokens: QueryTokens, stream: TokenStream, middle_s: float) -> tuple[Float64, Float32]:
-    """Times (N,) at which the query's middle, middle_s after its first token, may lie on the stream, and scores (N,)."""
+    """Times (N,) of the query's middle, middle_s after its first token, on the stream, and the scores there (N,)."""
     first, last = -(tokens.token.shape[2] // 2), stream.token.shape[1] - 1
     parts = len(PARTS)
     scores = lag_scores(tokens, stream.token[None, :parts], stream.mask[None, :parts], first, last)[0]
