@@ -92,6 +92,9 @@ def make_films(folder: Path, count: int) -> None:
 
 def random_tower(folder: Path) -> str:
     """A file of random weights for ViT-B-32, by the name that loads them."""
+    from motionseek.encoders._torchvision import import_torchvision
+
+    import_torchvision()
     import open_clip
     import torch
     from safetensors.torch import save_file
