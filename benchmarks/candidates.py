@@ -1,0 +1,317 @@
+"""Are the windows that a motion search would rank first among those whose tokens it looks at?
+
+    python benchmarks/candidates.py [--windows 100000] [--queries 200] [--out benchmarks/results/candidates.json]
+
+A query is 5 s of simulated sensors at a random phase against every grid, with nothing of what is around it. The truth
+is the exact token score (int8 tokens, as an archive stores them) at every lag of every stream. The stage under test is
+the one that searches use: each part's projected windows in FAISS, IVF, at a stride of 1 s. A winner is kept where one
+of the first candidates lies within the reach of the refinement. Also: what int8 tokens cost, and how long the score
+takes. The motion is read from $MOTIONSEEK_DATA, else ../shared/data; about 20 minutes with one thread ($OMP_NUM_THREADS=1).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from mocap_windows import HELD_OUT, Streams, make_streams, motions, sensors
+from torch.nn.functional import conv1d, pad
+
+from motionseek.encoders.base import StreamEncoder
+from motionseek.encoders.model import load_model
+from motionseek.indexer import ann
+from motionseek.indexer.nearest import AnnIndex, Int64
+from motionseek.search.by_motion import APART_S, MIN_SHARE, RERANKED
+from motionseek.search.candidates import Candidates, Columns, Kept, timed
+from motionseek.search.encode import Probes, query_tokens, token_probes
+from motionseek.search.motion import REACH_S
+from motionseek.search.query import Query
+from motionseek.search.rerank import QueryTokens, fit_near, lag_scores
+from motionseek.types import Bool, Float32, Float64
+
+SECONDS, STRIDE_S = 5.0, 1.0
+ROUGH = 0.012
+FIRST = (10, 100, 200, 300)
+
+
+def int8(token: Float32) -> Float32:
+    """Tokens as an archive gives them back."""
+    scale = np.abs(token).max(axis=-1, keepdims=True) / 127
+    return np.asarray(np.rint(token / np.where(scale > 0, scale, 1)) * scale, np.float32)
+
+
+def build(streams: Streams, encoder: StreamEncoder) -> tuple[AnnIndex, Kept]:
+    size, n = round(encoder.window_s / encoder.token_s), len(streams.window)
+    vectors = []
+    for at in range(0, n, 512):
+        token, mask = streams.views(streams.window[at : at + 512], streams.first[at : at + 512], size)
+        vectors.append(encoder.project(token, mask))
+    start_s = streams.first * encoder.token_s
+    windows = pa.table(
+        {
+            "recording_id": pa.DictionaryArray.from_arrays(
+                pa.array(streams.window, pa.int32()), pa.array([f"{s:06d}" for s in range(len(streams.length))])
+            ),
+            "modality": pa.array(["pose"] * n).dictionary_encode(),
+            "person": pa.array([""] * n).dictionary_encode(),
+            "start_s": start_s,
+            "end_s": start_s + encoder.window_s,
+        }
+    )
+    blocks, recall, parameters = [], 1.0, dict[str, Any]()
+    for part in np.split(np.concatenate(vectors), encoder.blocks, axis=1):
+        block, its_recall, of_block = ann.ivf(np.ascontiguousarray(part), windows, {})
+        blocks.append(block)
+        recall = min(recall, its_recall)
+        parameters = {**of_block, "nprobe": max(of_block["nprobe"], parameters.get("nprobe", 1))}
+    index = AnnIndex("motion", "token", "ivf", recall, "", parameters, windows, blocks)
+    return index, Kept(Columns.of(windows), np.ones(n, np.bool_))
+
+
+def scan(streams: Streams, queries: list[QueryTokens]) -> tuple[Int64, Float64]:
+    """The best of all streams for each query by the exact score, (Q,), and the offset there (Q,).
+
+    A first pass in bfloat16 takes all lags as one convolution. Its cosines are off by less than half of ROUGH, so that
+    the best stream is among those within ROUGH of its best; these are then scored as a search does.
+    """
+    rough = np.full((len(queries), len(streams.length)), -np.inf, np.float32)
+    used = queries[0].mask.any(axis=(0, 2))
+    size, phases = queries[0].token.shape[2], queries[0].phases
+    token = torch.from_numpy(np.concatenate([(q.token * q.mask[..., None])[:, used] for q in queries]))
+    there = torch.from_numpy(np.concatenate([q.mask[:, used] for q in queries])).float()
+    asked = _channels(token).bfloat16()
+    over = int(np.ceil((1 - MIN_SHARE) * size))
+    order = np.argsort(streams.length, kind="stable")
+    began = time.perf_counter()
+    for at in range(0, len(order), 64):
+        batch = order[at : at + 64]
+        stored, mask, first, last = _stored(streams, batch, size, over)
+        x, seen = torch.from_numpy(stored[:, used]), torch.from_numpy(mask[:, used]).float()
+        ends = (-first, max(0, last + size - x.shape[2]))
+        total = conv1d(pad(_channels(x).bfloat16(), ends), asked).float()
+        count = conv1d(pad(seen, ends), there)
+        possible = torch.minimum(seen.sum(2)[:, None], there.sum(2)[None]).sum(2)[..., None]
+        score = torch.where(
+            count > (MIN_SHARE * possible).clamp(min=0.5) - 1e-3, total / count.clamp(min=1), -torch.inf
+        )
+        rough[:, batch] = score.reshape(len(batch), len(queries), -1).amax(2).T.numpy()
+        if at // 64 % 50 == 0:
+            done, spent_s = (at + len(batch)) / len(order), time.perf_counter() - began
+            print(f"  full scan {done:.0%}, {spent_s / done - spent_s:.0f} s left", flush=True)
+    winner, offset_s = np.zeros(len(queries), np.int64), np.zeros(len(queries))
+    for i, query in enumerate(queries):
+        close = np.flatnonzero(rough[i] >= rough[i].max() - ROUGH)
+        best = -np.inf
+        for stream in close[np.argsort(streams.length[close], kind="stable")].tolist():
+            stored, mask, first, last = _stored(streams, np.array([stream]), size, over)
+            scores = lag_scores(query, stored, mask, first, last, min_share=MIN_SHARE)[0]
+            if scores.max() > best:
+                best, winner[i] = scores.max(), stream
+                offset_s[i] = (first * phases - (phases - 1) + int(scores.argmax())) * query.hop_s
+    return winner, offset_s
+
+
+def _stored(streams: Streams, which: Int64, size: int, over: int) -> tuple[Float32, Bool, int, int]:
+    """Whole streams as an archive gives them back, their masks, and the first and last lag at which a query of `size`
+    tokens lies over their ends by no more than `over`."""
+    longest = int(streams.length[which].max())
+    token, mask = streams.views(which, np.zeros(len(which), np.int64), longest)
+    return int8(token), mask, -max(over, size - longest + over), max(longest - size, 0) + over
+
+
+def _channels(token: torch.Tensor) -> torch.Tensor:
+    """(N, P, T, D) → (N, P * D, T)."""
+    return token.transpose(2, 3).flatten(1, 2)
+
+
+def rank_of(found: Candidates, kept: Kept, stream: int, offset_s: float) -> int:
+    """At which place of the candidates one leads to a stream's offset; a large number where none does."""
+    at = (kept.columns.recording[found.row] == stream) & (np.abs(found.offset_s - offset_s) <= REACH_S)
+    places = np.flatnonzero(at)
+    return int(places[0]) if len(places) else 1 << 30
+
+
+def share(ranks: list[int]) -> dict[str, Any]:
+    n = len(ranks)
+    out: dict[str, Any] = {}
+    for first in FIRST:
+        p = float(np.mean(np.array(ranks) < first))
+        # Wilson's interval
+        z, mid = 1.96, (p + 1.92 / n) / (1 + 3.84 / n)
+        half = z / (1 + 3.84 / n) * np.sqrt(p * (1 - p) / n + 0.96 / n**2)
+        out[f"within {first}"] = {"share": round(p, 4), "95%": [round(mid - half, 4), round(min(1.0, mid + half), 4)]}
+    return out
+
+
+def refined(streams: Streams, query: QueryTokens, found: Candidates, kept: Kept, *, exact: bool) -> Float32:
+    """The token scores of candidates, as a search computes them."""
+    which, stream = np.unique(kept.columns.recording[found.row], return_inverse=True)
+    held = []
+    for s in which.tolist():
+        token, mask = streams.views(np.array([s]), np.zeros(1, np.int64), int(streams.length[s]))
+        held.append((0.0, token[0] if exact else int8(token)[0], mask[0]))
+    return fit_near(query, held, stream, found.offset_s, REACH_S, min_share=MIN_SHARE).score
+
+
+def quantised(exact: list[Float32], stored: list[Float32]) -> dict[str, float]:
+    """What int8 tokens change in the ranking of the same candidates."""
+    error = np.concatenate([np.abs(a - b)[np.isfinite(a)] for a, b in zip(exact, stored, strict=True)])
+    top1 = [int(a.argmax() == b.argmax()) for a, b in zip(exact, stored, strict=True)]
+    top10 = [len(set(np.argsort(-a)[:10]) & set(np.argsort(-b)[:10])) / 10 for a, b in zip(exact, stored, strict=True)]
+    return {
+        "mean_score_error": round(float(error.mean()), 6),
+        "largest_score_error": round(float(error.max()), 5),
+        "same_first": round(float(np.mean(top1)), 4),
+        "same_ten": round(float(np.mean(top10)), 4),
+    }
+
+
+def profile(streams: Streams, query: QueryTokens, found: Candidates, kept: Kept) -> dict[str, float]:
+    """Milliseconds (median of 9) of the score of all candidates, and of its matrix product alone."""
+    used = query.mask.any(axis=(0, 2))
+    steps = query.token.shape[2] + 2 * round(np.ceil(REACH_S / query.token_s))
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(query.phases * query.token.shape[2], int(used.sum()) * query.token.shape[3])).astype(
+        np.float32
+    )
+    b = rng.normal(size=(len(found), a.shape[1], steps)).astype(np.float32)
+    which, stream = np.unique(kept.columns.recording[found.row], return_inverse=True)
+    held = []
+    for s in which.tolist():
+        token, mask = streams.views(np.array([s]), np.zeros(1, np.int64), int(streams.length[s]))
+        held.append((0.0, token[0], mask[0]))
+    spent: dict[str, list[float]] = {"score_ms": [], "matrix_product_ms": []}
+    for _ in range(9):
+        began = time.perf_counter()
+        fit_near(query, held, stream, found.offset_s, REACH_S, min_share=MIN_SHARE)
+        spent["score_ms"].append(time.perf_counter() - began)
+        began = time.perf_counter()
+        np.matmul(a, b)
+        spent["matrix_product_ms"].append(time.perf_counter() - began)
+    return {name: round(float(np.median(s)) * 1e3, 2) for name, s in spent.items()} | {"candidates": len(found)}
+
+
+def one_phase(tokens: QueryTokens) -> QueryTokens:
+    return QueryTokens(tokens.start_s, tokens.token_s, tokens.token[:1], tokens.mask[:1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--windows", type=int, default=100_000)
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--model", default="starter")
+    parser.add_argument("--keep", type=Path, help="a file (.npz) to keep the streams in, for another run")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    data = Path(os.environ.get("MOTIONSEEK_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    model = load_model(args.model)
+    pose, imu = model.encoder("pose", "motion"), model.encoder("imu", "motion")
+    if not isinstance(pose, StreamEncoder) or not isinstance(imu, StreamEncoder):
+        raise SystemExit(f"the model {args.model} does not tokenise streams")
+    clips = motions(data)
+    if args.keep and args.keep.exists():
+        with np.load(args.keep, allow_pickle=False) as held:
+            streams = Streams(**{f.name: held[f.name] for f in fields(Streams)})
+    else:
+        print("simulating and tokenising …", flush=True)
+        streams = make_streams(clips, pose, args.windows, STRIDE_S)
+        if args.keep:
+            np.savez(args.keep, **{f.name: getattr(streams, f.name) for f in fields(Streams)})
+    index, kept = build(streams, pose)
+    print(f"{len(index)} windows of {len(streams.length)} streams, {index.parameters}", flush=True)
+
+    rng = np.random.default_rng(7)
+    long = np.flatnonzero(streams.duration_s >= SECONDS + 0.2)
+    new = np.array([clips[c].labels[-1:] == (HELD_OUT,) for c in streams.clip[long].tolist()], np.bool_)
+    asked = np.concatenate([rng.choice(long[of], args.queries // 2, replace=False) for of in (new, ~new)])
+    start_s: Float64 = rng.uniform(0, streams.duration_s[asked] - SECONDS)
+    report: dict[str, Any] = {
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "windows": len(index),
+        "streams": len(streams.length),
+        "hours": round(float(streams.duration_s.sum()) / 3600, 1),
+        "queries": f"{len(asked)} of {SECONDS:g} s, half of clips that training never saw; random phase, cut off",
+        "index": {"kind": index.kind, "recall_at_10": index.recall, "width": index.width, **index.parameters},
+    }
+    for count in (5, 1):
+        tokens = []
+        for stream, begins_s in zip(asked.tolist(), start_s.tolist(), strict=True):
+            worn = sensors(
+                clips[streams.clip[stream]],
+                float(streams.speed[stream]),
+                bool(streams.mirrored[stream]),
+                begins_s,
+                SECONDS,
+                stream,
+            )
+            tokens.append(query_tokens(Query.of(worn if count == 5 else worn[1]), imu))
+        print(f"{count} sensors", flush=True)
+        with torch.inference_mode():
+            truth = scan(streams, tokens)
+        report[f"{count} sensors"] = measure(streams, index, kept, imu, tokens, truth, asked, start_s)
+        print(json.dumps(report[f"{count} sensors"], indent=1), flush=True)
+    text = json.dumps(report, indent=1)
+    if args.out:
+        args.out.write_text(text + "\n")
+    print(text)
+
+
+def measure(
+    streams: Streams,
+    index: AnnIndex,
+    kept: Kept,
+    imu: StreamEncoder,
+    tokens: list[QueryTokens],
+    truth: tuple[Int64, Float64],
+    asked: Int64,
+    start_s: Float64,
+) -> dict[str, Any]:
+    ranks: dict[str, list[int]] = {"exact_winner": [], "true_match": [], "one_phase": [], "one_shift": []}
+    exact, stored, first = [], [], []
+    for i, query in enumerate(tokens):
+        winner, where_s = int(truth[0][i]), float(truth[1][i])
+
+        def look(probes: Probes) -> Candidates:
+            return timed(index, kept, probes, RERANKED, APART_S, 0)
+
+        found = look(token_probes(query, imu, STRIDE_S))
+        ranks["exact_winner"].append(rank_of(found, kept, winner, where_s))
+        ranks["true_match"].append(rank_of(found, kept, int(asked[i]), float(start_s[i])))
+        ranks["one_phase"].append(rank_of(look(token_probes(one_phase(query), imu, STRIDE_S)), kept, winner, where_s))
+        ranks["one_shift"].append(rank_of(look(token_probes(query, imu, imu.token_s)), kept, winner, where_s))
+        exact.append(refined(streams, query, found, kept, exact=True))
+        stored.append(refined(streams, query, found, kept, exact=False))
+        first.append(int(kept.columns.recording[found.row[int(stored[-1].argmax())]]))
+    by_scan = truth[0]
+    return {
+        "exact winner": share(ranks["exact_winner"]),
+        "true match": share(ranks["true_match"]),
+        "exact winner, query at one phase": share(ranks["one_phase"])["within 300"],
+        "exact winner, one shift": share(ranks["one_shift"])["within 300"],
+        "true recording first": {
+            "by the search": round(float(np.mean(np.array(first) == asked)), 4),
+            "by the full scan": round(float(np.mean(by_scan == asked)), 4),
+        },
+        "same first as the full scan": round(float(np.mean(np.array(first) == by_scan)), 4),
+        "int8 tokens": quantised(exact, stored),
+        "time": profile(streams, tokens[0], look_first(index, kept, imu, tokens[0]), kept),
+    }
+
+
+def look_first(index: AnnIndex, kept: Kept, imu: StreamEncoder, query: QueryTokens) -> Candidates:
+    return timed(index, kept, token_probes(query, imu, STRIDE_S), RERANKED, APART_S, 0)
+
+
+if __name__ == "__main__":
+    main()
