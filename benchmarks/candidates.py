@@ -6,7 +6,7 @@ A query is 5 s of simulated sensors at a random phase against every grid, with n
 is the exact token score (int8 tokens, as an archive stores them) at every lag of every stream. The stage under test is
 the one that searches use: each part's projected windows in FAISS, IVF, at a stride of 1 s. A winner is kept where one
 of the first candidates lies within the reach of the refinement. Also: what int8 tokens cost, and how long the score
-takes. The motion is read from $MOTIONSEEK_DATA, else ../shared/data; about 20 minutes with one thread ($OMP_NUM_THREADS=1).
+takes. The motion is read from $MOTIONSEEK_DATA, else ../shared/data; with OMP_NUM_THREADS=1 about 20 minutes.
 """
 
 from __future__ import annotations
