@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,10 @@ def joined() -> Iterator[None]:
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
+        # Threads of a process that still answers another one must not be torn down, nor what a wrapped network holds of
+        # the group outlive it: either aborts at exit, now and then.
+        dist.barrier()
+        gc.collect()
     finally:
         dist.destroy_process_group()
 
