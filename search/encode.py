@@ -68,11 +68,7 @@ def query_tokens(query: Query, encoder: StreamEncoder) -> QueryTokens:
 
     Raises QueryError where it is too short, or where no sensor has a known placement.
     """
-    start_s, end_s = query.meant
-    if end_s - start_s < MIN_QUERY_S - 1e-9:
-        raise QueryError(
-            f"{query.said} is {end_s - start_s:.2f} s long: at least {MIN_QUERY_S:g} s of motion are needed"
-        )
+    start_s, end_s = _meant(query)
     _placed(query)
     hop_s = encoder.token_s / PHASES
     before = int((min(AROUND_S, max(0.0, start_s - query.start_s)) + 1e-9) / encoder.token_s)
@@ -90,7 +86,7 @@ def query_tokens(query: Query, encoder: StreamEncoder) -> QueryTokens:
 
 def _meant(query: Query) -> tuple[float, float]:
     start_s, end_s = query.meant
-    if end_s - start_s < MIN_QUERY_S:
+    if end_s - start_s < MIN_QUERY_S - 1e-9:
         raise QueryError(
             f"{query.said} is {end_s - start_s:.2f} s long: at least {MIN_QUERY_S:g} s of motion are needed"
         )

@@ -25,8 +25,7 @@ def joined() -> Iterator[None]:
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
-        # Threads of a process that still answers another one must not be torn down, nor what a wrapped network holds of
-        # the group outlive it: either aborts at exit, now and then.
+        # On a loaded machine a process that left before the other was seen to abort at exit.
         dist.barrier()
         gc.collect()
     finally:
