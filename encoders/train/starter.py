@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -12,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from motionseek.encoders.model import save_model
@@ -106,6 +109,33 @@ def _cached_corpus(recipe: StarterRecipe, data: Path, work: Path, say: Say) -> C
     return corpus
 
 
+def _text_tower(recipe: StarterRecipe, data: Path, work: Path, say: Say) -> TextTower:
+    """Taught once; a kept one that other settings or sentences made is made anew."""
+    captions = data / recipe.captions
+    read = hashlib.sha256(captions.read_bytes()).hexdigest() if captions.is_file() else None
+    key = json.dumps([read, recipe.text_steps, recipe.seed])
+    done = work / "text.safetensors"
+    if done.is_file():
+        with safe_open(done, "pt") as file:
+            same = (file.metadata() or {}).get("key") == key
+        if same:
+            state = load_file(done)
+            text = TextTower(TextConfig(words=len(state["known"]) if "known" in state else 0))
+            text.load_state_dict(state)
+            return text.eval()
+    text = distil(
+        TextConfig(),
+        captions_json=captions if captions.is_file() else None,
+        steps=recipe.text_steps,
+        seed=recipe.seed,
+        say=say,
+    )
+    temporary = done.with_name(f"{done.name}.tmp")
+    save_file(text.state_dict(), temporary, metadata={"key": key})
+    os.replace(temporary, done)
+    return text
+
+
 def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = print) -> None:
     """Train all five encoders and write the model folder `out`; what is done already is kept in `out`.work.
 
@@ -118,20 +148,7 @@ def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = pr
     work.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(recipe.seed)
 
-    text = TextTower(TextConfig())
-    if (work / "text.safetensors").is_file():
-        text.load_state_dict(load_file(work / "text.safetensors"))
-    else:
-        captions_json = data / recipe.captions
-        text = distil(
-            text.config,
-            captions_json=captions_json if captions_json.is_file() else None,
-            steps=recipe.text_steps,
-            seed=recipe.seed,
-            say=say,
-        )
-        save_file(text.state_dict(), work / "text.safetensors")
-
+    text = _text_tower(recipe, data, work, say)
     corpus = _cached_corpus(recipe, data, work, say)
     split = np.array([label.split("/", 1)[0] for label in corpus.labels])[corpus.label]
     train: Int = np.flatnonzero(split == "train")

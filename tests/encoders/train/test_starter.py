@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from motionseek.encoders.model import load_model
 from motionseek.encoders.simulate.procedural import GENERATORS
 from motionseek.encoders.text import TextConfig, TextTower
 from motionseek.encoders.train import starter
 from motionseek.encoders.train.starter import StarterRecipe, train_starter
+from motionseek.errors import UsageError
 
 
 @pytest.mark.slow
@@ -22,10 +23,16 @@ def test_a_tiny_starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(starter, "GENERATORS", few)
     recipe = StarterRecipe(bandai=(), procedural=8, procedural_s=14.0, action_steps=3, motion_steps=3, batch=8)
     out = tmp_path / "starter"
-    # the text tower's teacher may not be installed; a tower that is there already is not taught again
-    torch.manual_seed(0)
-    (tmp_path / "starter.work").mkdir()
-    save_file(TextTower(TextConfig()).state_dict(), tmp_path / "starter.work" / "text.safetensors")
+    taught: list[int] = []
+
+    def teach(config: TextConfig, *, seed: int, **_: object) -> TextTower:
+        """The teacher may not be installed; the tower has the form that it leaves."""
+        taught.append(seed)
+        torch.manual_seed(seed)
+        tower = TextTower(config)
+        return tower.keeping(tower.tokenize(["walking", "jumping"])).eval()
+
+    monkeypatch.setattr(starter, "distil", teach)
     said: list[str] = []
     train_starter(recipe, tmp_path, out, say=said.append)
     assert any("actions: step 3 of 3" in line for line in said)
@@ -40,3 +47,7 @@ def test_a_tiny_starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     train_starter(recipe, tmp_path, out, say=said.append)
     assert not any("step 1 of 3" in line for line in said)
     assert (out / "weights.safetensors").read_bytes() == first
+    assert taught == [0]
+    with pytest.raises(UsageError, match="other settings"):
+        train_starter(replace(recipe, seed=1), tmp_path, out, say=said.append)
+    assert taught == [0, 1]
