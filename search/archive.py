@@ -20,10 +20,10 @@ from motionseek.search.loaded import Loaded, Source
 from motionseek.search.locate import Located, locate
 from motionseek.search.moments import choose
 from motionseek.search.plan import plans
-from motionseek.search.query import Query
+from motionseek.search.query import Query, poses_of
 from motionseek.search.results import Clock, Rerank, SearchResult
 from motionseek.search.timeline import LEVEL, SWITCH, Classes, Timeline, sentences_of, timeline
-from motionseek.types import MODALITIES, Float32, Float64, Imu, Modality, Moment, PoseTrack
+from motionseek.types import MODALITIES, Float32, Float64, Imu, Modality, Moment, PoseTrack, Recording
 
 if TYPE_CHECKING:
     from motionseek.encoders.model import Model
@@ -64,6 +64,13 @@ class Archive:
     def recording_id(self, begins: str) -> str:
         """The one recording whose id begins like that. Raises QueryError for none or several."""
         return self._loaded.recording_id(begins)
+
+    def read_again(self, recording_id: str) -> Recording:
+        """A recording as it was read when it was indexed, from where it lies, in the units that were given then.
+
+        Raises QueryError where the archive does not have it, MediaError or UsageError where its files cannot be read.
+        """
+        return self._loaded.read_again(recording_id)
 
     # -- questions
 
@@ -170,6 +177,7 @@ class Archive:
         where: Filter | None = None,
         max_offset_s: float | None = None,
         min_confidence: float | None = None,
+        units: Mapping[str, str] | None = None,
     ) -> Belongs:
         """Which recordings the sensors of one wearer belong to, and at what offset, or none: see
         `motionseek.search.find.find`. No file is read again.
@@ -184,6 +192,7 @@ class Archive:
             where=where,
             max_offset_s=max_offset_s,
             min_confidence=min_confidence,
+            units=units,
         )
 
     def locate(
@@ -194,20 +203,30 @@ class Archive:
         offset_s: float = 0.0,
         max_offset_s: float = 0.0,
         min_score: float | None = None,
+        units: Mapping[str, str] | None = None,
     ) -> Located:
         """Which person of `media` wears each sensor, and where: `motionseek.locate` with the archive's motion model,
         or by the traces alone where it has none.
 
         media: as for `locate`, or the recording_id of a recording of the archive, which is read again.
+        units: of plain sensor files, as for `Imu.load`.
         """
         if isinstance(media, str) and media in self.sources:
-            media = self.sources[media].uri
+            media = poses_of(self.read_again(media))
         model = None
         if self._loaded.streams("imu") and self._loaded.streams("pose"):
             self._loaded.stream_encoder("imu")
             self._loaded.stream_encoder("pose")
             model = self._loaded.model("motion")
-        return locate(imu, media, model=model, offset_s=offset_s, max_offset_s=max_offset_s, min_score=min_score)
+        return locate(
+            imu,
+            media,
+            model=model,
+            offset_s=offset_s,
+            max_offset_s=max_offset_s,
+            min_score=min_score,
+            units=units,
+        )
 
     def timeline(
         self,

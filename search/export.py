@@ -154,10 +154,8 @@ def _fill(
 
 def _again(archive: Archive, recording_id: str) -> Recording | str:
     """The recording as its files are now, or why it cannot be had."""
-    from motionseek.indexer.readers import read
-
     try:
-        recording = read(archive.sources[recording_id].uri)
+        recording = archive.read_again(recording_id)
     except (MediaError, UsageError) as error:
         return f"its recording cannot be read again: {error}"
     if recording.recording_id != recording_id:

@@ -13,6 +13,7 @@ wearer are one term: `left_wrist:a.csv & left_knee:b.csv`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -35,8 +36,11 @@ def is_expression(written: str) -> bool:
     return '"' in written
 
 
-def parse(written: str) -> Query:
-    """The query that a line says. Raises QueryError, saying where it stops making sense."""
+def parse(written: str, *, units: Mapping[str, str] | None = None) -> Query:
+    """The query that a line says. units: of its plain sensor files, as for `Imu.load`.
+
+    Raises QueryError, saying where it stops making sense.
+    """
     tokens = _tokens(written)
     terms: list[tuple[float, Query]] = []
     at = 0
@@ -53,10 +57,10 @@ def parse(written: str) -> Query:
             at += 2
         if at >= len(tokens) or tokens[at][0] not in ("text", "file"):
             raise _wrong(written, "a term is missing" + (f" before {tokens[at][1]}" if at < len(tokens) else ""))
-        query = _term(*tokens[at])
+        query = _term(*tokens[at], units)
         at += 1
         while at + 1 < len(tokens) and tokens[at] == ("sign", "&"):
-            query = query.worn_with(_term(*tokens[at + 1]))
+            query = query.worn_with(_term(*tokens[at + 1], units))
             at += 2
         terms.append((sign * weight, query))
     return Query.sum_of(terms)
@@ -75,7 +79,7 @@ def _tokens(written: str) -> list[tuple[str, str]]:
     return found
 
 
-def _term(kind: str, written: str) -> Query:
+def _term(kind: str, written: str, units: Mapping[str, str] | None) -> Query:
     if kind == "text":
         return Query.of_text(written[1:-1])
     if kind != "file":
@@ -92,7 +96,7 @@ def _term(kind: str, written: str) -> Query:
         file, span = split_span(written)
         if span is not None and _MOMENT.fullmatch(str(file)) and not file.exists():
             return Query.of_moment(written)
-    return Query.from_file(written, modality=modality, placement=placement)
+    return Query.from_file(written, modality=modality, placement=placement, units=units)
 
 
 def _wrong(written: str, why: str) -> QueryError:

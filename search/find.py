@@ -8,7 +8,7 @@ what streams of other recordings reach.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,16 +128,17 @@ def find(
     where: Filter | None = None,
     max_offset_s: float | None = None,
     min_confidence: float | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> Belongs:
     """Which recordings the sensors of one wearer belong to.
 
     imu: sensors that share one clock, a file of one, or a recording that holds some.   where: which recordings.
     max_offset_s: bound of |offset_s|, where the clocks nearly agree.   min_confidence: less is refused (default: 0.08
-    for three sensors or more, 0.115 for fewer).
+    for three sensors or more, 0.115 for fewer).   units: of plain sensor files, as for `Imu.load`.
     Raises QueryError where the sensors' placement is not known or they are too short, and where the archive has no
     motion tokens; StaleIndex where another model built them.
     """
-    asked = Query.of(list(sensors_of(imu, placement=placement)))
+    asked = Query.of(list(sensors_of(imu, placement=placement, units=units)))
     if max_offset_s is not None and not max_offset_s > 0:
         raise QueryError(f"max_offset_s must be above 0, not {max_offset_s:g}")
     worn = [imu for imu in asked.imus if imu.part != ANY_PART]

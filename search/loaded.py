@@ -14,12 +14,13 @@ import pyarrow as pa
 from motionseek.encoders.base import Encoder, StreamEncoder
 from motionseek.errors import ModelError, QueryError, StaleIndex
 from motionseek.indexer.ann import AnnIndex, open_index
+from motionseek.indexer.catalog import read_again
 from motionseek.indexer.filters import Filter
 from motionseek.indexer.store import ModelRow, Store
 from motionseek.indexer.tokens import StreamKey
 from motionseek.search.calibrate import RIVALS, SAMPLE, Rivals
 from motionseek.search.candidates import Columns, Kept, Spread, spreads
-from motionseek.types import MODALITIES, Bool, Level, Modality, Narration
+from motionseek.types import MODALITIES, Bool, Level, Modality, Narration, Recording
 
 if TYPE_CHECKING:
     from motionseek.indexer.pipeline import ModelLike
@@ -88,6 +89,17 @@ class Loaded:
             several = f"{len(found)} recordings whose ids begin with" if found else "no recording"
             raise QueryError(f"the archive has {several} {begins!r}")
         return found[0]
+
+    def read_again(self, recording_id: str) -> Recording:
+        """A recording of the archive as it was read when it was indexed, from where it lies.
+
+        Raises QueryError where the archive does not have it, MediaError or UsageError where its files cannot be read.
+        """
+        columns = ["recording_id", "source_format", "extra"]
+        rows = self.store.recordings(Filter(recording_id=recording_id), columns=columns).to_pylist()
+        if not rows or recording_id not in self.sources:
+            raise QueryError(f"the archive has no recording {recording_id!r}")
+        return read_again(rows[0], self.sources[recording_id].uri)
 
     def stream_keys(self, recording_id: str) -> list[StreamKey]:
         """The token streams of a recording, bodies before sensors."""

@@ -123,6 +123,7 @@ def locate(
     offset_s: float = 0.0,
     max_offset_s: float = 0.0,
     min_score: float | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> Located:
     """Which person of `media` wears each sensor, and on which part.
 
@@ -130,12 +131,12 @@ def locate(
     tried on every part.   media: pose tracks, or a recording that holds some.   model: one with a "motion" space is
     fooled less often.   offset_s: what to add to the sensors' time to get the media's; with max_offset_s it is
     searched that far on both sides, one for all sensors.   min_score: below it a sensor is worn by nobody; by default
-    what strangers rarely reach.
+    what strangers rarely reach.   units: of plain sensor files, as for `Imu.load`.
 
     Raises QueryError where a side is not there or two sensors of one wearer name the same part, MediaError where a
     file cannot be read.
     """
-    sensors, tracks = all_sensors(imu), _tracks(media)
+    sensors, tracks = all_sensors(imu, units=units), _tracks(media, units)
     if not (np.isfinite(offset_s) and np.isfinite(max_offset_s) and max_offset_s >= 0):
         raise QueryError("offset_s must be finite, and max_offset_s finite and not negative")
     _refuse_shared_parts(sensors)
@@ -161,24 +162,31 @@ def locate(
     return Located(worn, people, float(offsets_s[at]), method)
 
 
-def all_sensors(source: Imu | str | Path | Sequence[Imu], *, placement: str | None = None) -> tuple[Imu, ...]:
+def all_sensors(
+    source: Imu | str | Path | Sequence[Imu],
+    *,
+    placement: str | None = None,
+    units: Mapping[str, str] | None = None,
+) -> tuple[Imu, ...]:
     """The sensors as given, of a table or of a recording, whoever wears them; cropped where a path says `@a-b`."""
     if not isinstance(source, str | Path):
         return sensors_of(source, placement=placement)
     file, span = split_span(source)
     if file.suffix.lower() in TABLE_SUFFIXES or not file.exists():
-        return sensors_of(source, placement=placement)
+        return sensors_of(source, placement=placement, units=units)
     from motionseek.indexer.readers import read
 
-    recording = read(file)
+    recording = read(file, units=units)
     if not recording.imus:
         raise QueryError(f"{file} holds no IMU; it has: {', '.join(recording.modalities)}")
     sensors = worn_at(recording.imus, placement)
     return sensors if span is None else tuple(imu.crop(span) for imu in sensors)
 
 
-def _tracks(media: PoseTrack | Sequence[PoseTrack] | str | Path) -> tuple[PoseTrack, ...]:
-    tracks = poses_of(media) if isinstance(media, PoseTrack | str | Path) else tuple(media)
+def _tracks(
+    media: PoseTrack | Sequence[PoseTrack] | str | Path, units: Mapping[str, str] | None
+) -> tuple[PoseTrack, ...]:
+    tracks = poses_of(media, units=units) if isinstance(media, PoseTrack | str | Path) else tuple(media)
     if not tracks:
         raise QueryError("no pose track is given: nobody could wear the sensors")
     people = [track.person for track in tracks]

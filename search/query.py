@@ -7,7 +7,7 @@ surroundings, because a token of motion is only what it is beside its neighbours
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -77,11 +77,13 @@ class Query:
         return query if placement is None else replace(query, imus=worn_at(query.imus, placement))
 
     @classmethod
-    def parse(cls, written: str) -> Query:
-        """One line, such as `"jumping" + clip.mp4@12-15 - 0.5 * "cycling"`: see `motionseek.search.expression`."""
+    def parse(cls, written: str, *, units: Mapping[str, str] | None = None) -> Query:
+        """One line, such as `"jumping" + clip.mp4@12-15 - 0.5 * "cycling"`: see `motionseek.search.expression`.
+
+        units: of its plain sensor files, as for `Imu.load`."""
         from motionseek.search.expression import parse
 
-        return parse(written)
+        return parse(written, units=units)
 
     @classmethod
     def of_text(cls, text: str) -> Query:
@@ -171,9 +173,10 @@ class Query:
         *,
         modality: Literal["imu", "pose", "video"] | None = None,
         placement: str | None = None,
+        units: Mapping[str, str] | None = None,
     ) -> Query:
         """`F` or `F@a-b`: an IMU table, a video, or a recording, of which `modality` is taken (default: its IMU, then
-        its pose, then its video).
+        its pose, then its video). units: of a plain sensor file, as for `Imu.load`.
 
         Raises QueryError where F holds no such stream or the span lies outside it, MediaError where F cannot be read.
         """
@@ -182,18 +185,20 @@ class Query:
         if not file.exists():
             raise QueryError(f"{file}: there is no such file to search with")
         if file.suffix.lower() in TABLE_SUFFIXES and modality in (None, "imu"):
-            query = cls("imu", said, imus=(_read_imu(file, placement),))
+            query = cls("imu", said, imus=(Imu.load(file, placement=placement, units=units),))
         else:
-            query = cls._from_recording(file, said, modality, placement)
+            query = cls._from_recording(file, said, modality, placement, units)
         return query if span is None else query.within(span)
 
     @classmethod
-    def _from_recording(cls, file: Path, said: str, modality: str | None, placement: str | None) -> Query:
+    def _from_recording(
+        cls, file: Path, said: str, modality: str | None, placement: str | None, units: Mapping[str, str] | None
+    ) -> Query:
         from motionseek.indexer.readers import read
 
         if modality == "video" and file.is_file() and file.suffix.lower() != ".json":
             return cls("video", said, video=file)
-        recording = read(file)
+        recording = read(file, units=units)
         if recording.imus and modality in (None, "imu"):
             return cls("imu", said, imus=worn_at(_one_wearer(recording.imus, file), placement))
         if recording.poses and modality in (None, "pose"):
@@ -262,10 +267,18 @@ def worn_at(imus: Sequence[Imu], placement: str | None) -> tuple[Imu, ...]:
         raise QueryError(str(error)) from error
 
 
-def sensors_of(source: Imu | str | Path | Sequence[Imu], *, placement: str | None = None) -> tuple[Imu, ...]:
-    """The sensors of one wearer: as given, or read from a table or a recording; cropped where the path says `@a-b`."""
+def sensors_of(
+    source: Imu | str | Path | Sequence[Imu],
+    *,
+    placement: str | None = None,
+    units: Mapping[str, str] | None = None,
+) -> tuple[Imu, ...]:
+    """The sensors of one wearer: as given, or read from a table or a recording; cropped where the path says `@a-b`.
+
+    units: of a plain sensor file, as for `Imu.load`.
+    """
     if isinstance(source, str | Path):
-        query = Query.from_file(source, modality="imu", placement=placement)
+        query = Query.from_file(source, modality="imu", placement=placement, units=units)
         return query.imus if query.span is None else tuple(imu.crop(query.span) for imu in query.imus)
     imus = (source,) if isinstance(source, Imu) else tuple(source)
     if not imus:
@@ -273,11 +286,13 @@ def sensors_of(source: Imu | str | Path | Sequence[Imu], *, placement: str | Non
     return worn_at(imus, placement)
 
 
-def poses_of(media: PoseTrack | str | Path) -> tuple[PoseTrack, ...]:
+def poses_of(
+    media: PoseTrack | Recording | str | Path, *, units: Mapping[str, str] | None = None
+) -> tuple[PoseTrack, ...]:
     """The people seen: as given, or of a recording; cropped where the path says `@a-b`. Raises QueryError for none."""
     if isinstance(media, PoseTrack):
         return (media,)
-    recording, span = recording_of(media)
+    recording, span = (media, None) if isinstance(media, Recording) else recording_of(media, units=units)
     if not recording.poses:
         raise QueryError(
             f"{recording.uri} holds no body pose ({'+'.join(recording.modalities)} only), and a worn sensor is aligned "
@@ -286,18 +301,16 @@ def poses_of(media: PoseTrack | str | Path) -> tuple[PoseTrack, ...]:
     return recording.poses if span is None else tuple(track.crop(span) for track in recording.poses)
 
 
-def recording_of(media: str | Path) -> tuple[Recording, Span | None]:
+def recording_of(
+    media: str | Path, *, units: Mapping[str, str] | None = None
+) -> tuple[Recording, Span | None]:
     """The recording at a path, and the stretch of it that is meant. Raises QueryError, MediaError."""
     from motionseek.indexer.readers import read
 
     file, span = split_span(media)
     if not file.exists():
         raise QueryError(f"{file}: there is no such file to align with")
-    return read(file), span
-
-
-def _read_imu(file: Path, placement: str | None) -> Imu:
-    return Imu.load(file, placement=placement)
+    return read(file, units=units), span
 
 
 def _one_wearer(imus: Sequence[Imu], file: Path) -> tuple[Imu, ...]:

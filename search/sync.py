@@ -9,7 +9,7 @@ without enough of it is refused. Over minutes the offset is followed along a lin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,6 +127,7 @@ def sync(
     placement: str | None = None,
     model: Model | None = None,
     max_offset_s: float | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> Alignment:
     """Align the sensors of one wearer, which share one clock, with a body pose, or a camera's own IMU with its picture.
 
@@ -135,18 +136,19 @@ def sync(
     camera filmed, is aligned by the motion of its picture (`Alignment.method` names the way).   placement: where the
     sensor is worn, unless its file says so; a single sensor of unknown placement is tried on every part.   model: one
     with a "motion" space makes similar movements less of a trap, for a body.   max_offset_s: bound of |offset_s|.
+    units: of plain sensor files, as for `Imu.load`.
 
     offset_s holds for the middle of the overlap; drift_ppm, by how many millionths it grows with the IMU's time, is
     given where the overlap, a minute at least, tells it to within 50 ppm (a camera's picture: 100). Raises QueryError
     where a side is not there, MediaError where a file cannot be read, MissingExtra where a picture is to be followed
     and opencv is not installed.
     """
-    sensors = sensors_of(imu, placement=placement)
+    sensors = sensors_of(imu, placement=placement, units=units)
     if not isinstance(media, PoseTrack):
-        recording, span = recording_of(media)
+        recording, span = recording_of(media, units=units)
         if recording.video and (not recording.poses or _filmed_by(recording.video, sensors)):
             return align_film(sensors, recording.video, span=span, max_offset_s=max_offset_s)
-    poses = poses_of(media)
+    poses = poses_of(media, units=units)
     method = "gyro x limb" if model is None else "motion tokens + gyro x limb"
     pairs = [(track, traces) for track in poses for traces in traces_of(sensors, track)]
     if not pairs:

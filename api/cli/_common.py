@@ -29,6 +29,21 @@ archive_option = click.option(
 )
 
 
+def _units(_context: click.Context, _option: click.Parameter, given: str) -> dict[str, str]:
+    """ "acc=g,gyro=deg/s" → what is in which unit; the readers check the names."""
+    pairs = [pair.partition("=") for pair in given.split(",") if pair.strip()]
+    return {what.strip(): unit.strip() for what, _, unit in pairs}
+
+
+units_option = click.option(
+    "--units",
+    default="",
+    callback=_units,
+    metavar="acc=g,gyro=deg/s,time=ms",
+    help="What plain sensor files are in.  [default: m/s², rad/s, s]",
+)
+
+
 def example(*lines: str) -> Callable[[Verb], Verb]:
     """Ends the help of a verb with an example."""
 

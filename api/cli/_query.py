@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from motionseek.cli._common import Verb
+from motionseek.cli._common import Verb, units_option
 from motionseek.errors import QueryError
 from motionseek.indexer.quality import FLAGS
 from motionseek.types import MODALITIES, Modality
@@ -39,6 +39,7 @@ _OPTIONS = (
         multiple=True,
         help="Where the sensor of each --imu is worn, in their order, for instance right_wrist.",
     ),
+    units_option,
     click.option(
         "--target", "-t", type=click.Choice(MODALITIES), default="video", show_default=True, help="What to find."
     ),
@@ -97,6 +98,7 @@ def answer(
     likes: tuple[str, ...],
     nots: tuple[str, ...],
     placements: tuple[str, ...],
+    units: dict[str, str],
     target: Modality,
     through: Modality | None,
     k: int,
@@ -118,7 +120,7 @@ def answer(
     from motionseek.indexer.filters import Filter
     from motionseek.search.archive import open as open_archive
 
-    query = _asked(text, imus, placements, pose, video, likes, nots)
+    query = _asked(text, imus, placements, units, pose, video, likes, nots)
     opened = open_archive(archive)
     where = Filter(
         label=labels or None,
@@ -149,6 +151,7 @@ def _asked(
     text: str | None,
     imus: tuple[str, ...],
     placements: tuple[str, ...],
+    units: dict[str, str],
     pose: str | None,
     video: str | None,
     likes: tuple[str, ...],
@@ -167,15 +170,18 @@ def _asked(
 
     terms: list[tuple[float, Query]] = []
     if text is not None:
-        terms.append((1.0, Query.parse(text) if is_expression(text) else Query.of_text(text)))
+        terms.append((1.0, Query.parse(text, units=units) if is_expression(text) else Query.of_text(text)))
     worn: tuple[str | None, ...] = placements or (None,) * len(imus)
-    sensors = [Query.from_file(path, modality="imu", placement=where) for path, where in zip(imus, worn, strict=True)]
+    sensors = [
+        Query.from_file(path, modality="imu", placement=where, units=units)
+        for path, where in zip(imus, worn, strict=True)
+    ]
     if sensors:
         terms.append((1.0, reduce(Query.worn_with, sensors)))
     if pose is not None:
-        terms.append((1.0, Query.from_file(pose, modality="pose")))
+        terms.append((1.0, Query.from_file(pose, modality="pose", units=units)))
     if video is not None:
-        terms.append((1.0, Query.from_file(video, modality="video")))
+        terms.append((1.0, Query.from_file(video, modality="video", units=units)))
     terms += [(1.0, Query.of_moment(written)) for written in likes]
     terms += [(-1.0, Query.of_text(sentence)) for sentence in nots]
     return Query.sum_of(terms)

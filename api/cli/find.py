@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from motionseek.cli._common import archive_option, as_json, emit, example, table
+from motionseek.cli._common import archive_option, as_json, emit, example, table, units_option
 
 
 @click.command("find")
@@ -18,6 +18,7 @@ from motionseek.cli._common import archive_option, as_json, emit, example, table
 @click.option("--max-offset", "max_offset_s", type=float, help="Bound of the offset, seconds.  [default: none]")
 @click.option("--min-confidence", type=float, help="Less is refused.  [default: by how many sensors there are]")
 @click.option("--label", "labels", multiple=True, help="Only recordings with this label; repeat for any of several.")
+@units_option
 @as_json
 @example("motionseek find watch.csv --placement left_wrist --archive archive")
 def verb(
@@ -27,6 +28,7 @@ def verb(
     max_offset_s: float | None,
     min_confidence: float | None,
     labels: tuple[str, ...],
+    units: dict[str, str],
     as_json: bool,
 ) -> None:
     """Say which recordings of an archive a worn sensor belongs to, and at which offset, or that it belongs to none.
@@ -43,7 +45,11 @@ def verb(
     if placements and len(placements) != len(imus):
         raise UsageError(f"{len(placements)} placements for {len(imus)} IMU files: give one for each")
     worn: tuple[str | None, ...] = placements or (None,) * len(imus)
-    sensors = [sensor for path, where in zip(imus, worn, strict=True) for sensor in sensors_of(path, placement=where)]
+    sensors = [
+        sensor
+        for path, where in zip(imus, worn, strict=True)
+        for sensor in sensors_of(path, placement=where, units=units)
+    ]
     found = open_archive(archive).find(
         sensors,
         where=Filter(label=labels) if labels else None,

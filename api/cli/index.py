@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import click
 
-from motionseek.cli._common import archive_option, as_json, emit, example, index_progress, table
+from motionseek.cli._common import archive_option, as_json, emit, example, index_progress, table, units_option
 from motionseek.cli._events import event_lines
 
 
@@ -16,7 +16,7 @@ from motionseek.cli._events import event_lines
 @archive_option
 @click.option("--model", "-m", "models", multiple=True, default=("starter",), show_default=True, help="Name or folder.")
 @click.option("--format", default="auto", show_default=True, help="Format of the sources.")
-@click.option("--units", default="", metavar="acc=g,gyro=deg/s,time=ms", help="What plain sensor files are in.")
+@units_option
 @click.option("--window", "window_s", type=float, default=5.0, show_default=True, help="Length of a window, seconds.")
 @click.option("--stride", "stride_s", type=float, default=1.0, show_default=True, help="Seconds between windows.")
 @click.option(
@@ -44,7 +44,7 @@ def verb(
     archive: str,
     models: tuple[str, ...],
     format: str,
-    units: str,
+    units: dict[str, str],
     window_s: float,
     stride_s: float,
     pose: str,
@@ -87,7 +87,7 @@ def verb(
             limit=limit,
             dry_run=dry_run,
             pose=pose,
-            units=_units(units),
+            units=units,
             limits=Limits(workers, timeout_s, memory_gb),
         )
     if as_json:
@@ -99,9 +99,3 @@ def verb(
             rows = [("failed", *row) for row in report.failed] + [("partial", *row) for row in report.partial]
             table("", ("status", "source", "reason"), rows)
     sys.exit(1 if report.failed else 0)
-
-
-def _units(given: str) -> dict[str, str]:
-    """ "acc=g,gyro=deg/s" → what is in which unit; `index` checks the names."""
-    pairs = [pair.partition("=") for pair in given.split(",") if pair.strip()]
-    return {what.strip(): unit.strip() for what, _, unit in pairs}

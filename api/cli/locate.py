@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import click
 
-from motionseek.cli._common import as_json, emit, example, table
+from motionseek.cli._common import as_json, emit, example, table, units_option
 
 
 @click.command("locate")
@@ -28,6 +28,7 @@ from motionseek.cli._common import as_json, emit, example, table
     help="Search the offset this many seconds around --offset.",
 )
 @click.option("--min-score", type=float, help="Nobody wears a sensor that scores below.  [default: by chance]")
+@units_option
 @as_json
 @example("motionseek locate watch.csv phone.csv scene/recording.json --model starter")
 def verb(
@@ -39,6 +40,7 @@ def verb(
     offset_s: float,
     max_offset_s: float,
     min_score: float | None,
+    units: dict[str, str],
     as_json: bool,
 ) -> None:
     """Say which person of a recording wears each sensor, and on which part of the body.
@@ -53,7 +55,11 @@ def verb(
     if placements and len(placements) != len(imus):
         raise UsageError(f"{len(placements)} placements for {len(imus)} IMU files: give one for each")
     worn: tuple[str | None, ...] = placements or (None,) * len(imus)
-    sensors = [sensor for path, where in zip(imus, worn, strict=True) for sensor in all_sensors(path, placement=where)]
+    sensors = [
+        sensor
+        for path, where in zip(imus, worn, strict=True)
+        for sensor in all_sensors(path, placement=where, units=units)
+    ]
     if together:
         sensors = [replace(sensor, person="one wearer") for sensor in sensors]
     loaded = None
@@ -61,7 +67,15 @@ def verb(
         from motionseek.encoders.model import load_model
 
         loaded = load_model(model)
-    found = locate(sensors, media, model=loaded, offset_s=offset_s, max_offset_s=max_offset_s, min_score=min_score)
+    found = locate(
+        sensors,
+        media,
+        model=loaded,
+        offset_s=offset_s,
+        max_offset_s=max_offset_s,
+        min_score=min_score,
+        units=units,
+    )
     if as_json:
         emit(found.to_json())
     else:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from motionseek.cli._common import FILE, as_json, emit, example
 from motionseek.cli._timeline import timeline_of, timeline_options
 from motionseek.errors import MediaError, UsageError
-from motionseek.types import Imu
+
+if TYPE_CHECKING:
+    from motionseek.search.archive import Archive
+    from motionseek.types import Imu
 
 
-def _sensor(uri: str) -> Imu | None:
+def _sensor(archive: Archive, recording_id: str) -> Imu | None:
     """The recording's first sensor, to be drawn above the segments; none where its file cannot be read any more."""
-    from motionseek.indexer.readers import read
-
     try:
-        return next(iter(read(uri).imus), None)
+        return next(iter(archive.read_again(recording_id).imus), None)
     except (MediaError, UsageError) as error:
         click.echo(f"the picture has no sensor: {error}", err=True)
         return None
@@ -37,7 +38,7 @@ def verb(recording: str, png: Path | None, as_json: bool, **asked: Any) -> None:
     """
     archive, found = timeline_of(recording, **asked)
     if png is not None:
-        found.draw(png, sensor=_sensor(archive.sources[found.recording_id].uri))
+        found.draw(png, sensor=_sensor(archive, found.recording_id))
     if as_json:
         emit(found.to_json())
     else:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from motionseek.cli._common import as_json, emit, example, table
+from motionseek.cli._common import as_json, emit, example, table, units_option
 
 
 @click.command("sync")
@@ -21,6 +21,7 @@ from motionseek.cli._common import as_json, emit, example, table
 )
 @click.option("--model", "-m", help='A model with a "motion" space; without one no training is needed.')
 @click.option("--max-offset", "max_offset_s", type=float, help="Bound of the offset, seconds.")
+@units_option
 @as_json
 @example(
     "motionseek sync watch.csv recordings/walk/recording.json --placement left_wrist",
@@ -32,6 +33,7 @@ def verb(
     placements: tuple[str, ...],
     model: str | None,
     max_offset_s: float | None,
+    units: dict[str, str],
     as_json: bool,
 ) -> None:
     """Align worn sensors with the body pose of a recording, or a camera's own IMU with its picture.
@@ -48,13 +50,17 @@ def verb(
     if placements and len(placements) != len(imus):
         raise UsageError(f"{len(placements)} placements for {len(imus)} IMU files: give one for each")
     worn: tuple[str | None, ...] = placements or (None,) * len(imus)
-    sensors = [sensor for path, where in zip(imus, worn, strict=True) for sensor in sensors_of(path, placement=where)]
+    sensors = [
+        sensor
+        for path, where in zip(imus, worn, strict=True)
+        for sensor in sensors_of(path, placement=where, units=units)
+    ]
     loaded = None
     if model is not None:
         from motionseek.encoders.model import load_model
 
         loaded = load_model(model)
-    found = sync(sensors, media, model=loaded, max_offset_s=max_offset_s)
+    found = sync(sensors, media, model=loaded, max_offset_s=max_offset_s, units=units)
     if as_json:
         emit(found.to_json())
     elif found.offset_s is None:
