@@ -301,9 +301,7 @@ def poses_of(
     return recording.poses if span is None else tuple(track.crop(span) for track in recording.poses)
 
 
-def recording_of(
-    media: str | Path, *, units: Mapping[str, str] | None = None
-) -> tuple[Recording, Span | None]:
+def recording_of(media: str | Path, *, units: Mapping[str, str] | None = None) -> tuple[Recording, Span | None]:
     """The recording at a path, and the stretch of it that is meant. Raises QueryError, MediaError."""
     from motionseek.indexer.readers import read
 
