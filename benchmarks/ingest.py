@@ -138,13 +138,13 @@ def run_way(way: str, sources: Path, models: list[str], workers: int, threads: i
         items = [Item(source) for source in discover([sources])]
         held, recorded_s = defaultdict[str, list[Any]](list), 0.0
         first = None
-        feed = Feed(items, lambda item, recording_id: Claim("read", needs), {}, Limits(workers))
-        for item, message in feed:
-            first = first or time.perf_counter()  # when the readers have started
-            if isinstance(message, Head):
-                recorded_s += message.duration_s
-            if way == "encode":
-                held[item.uri].append(message)
+        with Feed(items, Limits(workers)) as feed:
+            for item, message in feed.messages(lambda item, recording_id: Claim("read", needs), {}):
+                first = first or time.perf_counter()  # when the readers have started
+                if isinstance(message, Head):
+                    recorded_s += message.duration_s
+                if way == "encode":
+                    held[item.uri].append(message)
         said |= {"seconds": time.perf_counter() - (first or 0.0), "recorded_s": recorded_s}
         if way == "encode":
             began, cpu_s = time.perf_counter(), time.process_time()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from motionseek.indexer.filters import Filter
-from motionseek.indexer.readers import UNITS_GIVEN, read
 from motionseek.types import Recording, Status
 
 if TYPE_CHECKING:
@@ -105,6 +104,9 @@ def read_again(row: Row, uri: str) -> Recording:
 
     Raises MediaError, UsageError.
     """
+    # What opens each format takes a while to import; a search needs none of it.
+    from motionseek.indexer.readers import UNITS_GIVEN, read
+
     units = json.loads(row["extra"] or "{}").get(UNITS_GIVEN)
     return read(uri, format=row["source_format"] or "auto", units=units)
 

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, Any
 
 from motionseek.errors import MotionseekError
@@ -28,13 +30,21 @@ class ChildDied(MotionseekError):
 
 
 class Child:
-    """Started when first asked, and again after it died."""
+    """Started when first asked, or before, and again after it died."""
 
     def __init__(self, timeout_s: float, memory_gb: float) -> None:
         self._timeout_s, self._memory_gb = timeout_s, memory_gb
         self._process: subprocess.Popen[bytes] | None = None
         self._said: IO[bytes] | None = None
         self._timed_out = False
+        self._asked_s = float("inf")
+        """When the answer that is waited for was asked for."""
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        """So that it is ready when it is asked."""
+        with suppress(OSError):  # a child that dies at once is met by whoever asks it
+            self._started()
 
     def ask(self, job: dict[str, Any]) -> Iterator[Any]:
         """Its messages, the last of which is an Identity, an End or a Failure. Raises ChildDied."""
@@ -54,6 +64,7 @@ class Child:
     def close(self) -> None:
         """End it, whatever it does."""
         process, self._process = self._process, None
+        self._ended.set()
         if process is not None:
             process.kill()
             process.wait()
@@ -74,6 +85,8 @@ class Child:
                 stderr=self._said,
                 env={**environment, "OMP_NUM_THREADS": "1"},
             )
+            self._ended = threading.Event()
+            threading.Thread(target=self._watch, args=(self._process, self._ended), daemon=True).start()
             self._tell(self._process, {"do": "limit", "memory_bytes": int(self._memory_gb * (1 << 30))})
         return self._process
 
@@ -85,19 +98,20 @@ class Child:
         process.stdin.flush()
 
     def _answer(self, process: subprocess.Popen[bytes]) -> Any:
-        watch = threading.Timer(self._timeout_s, self._too_late, (process,))
-        watch.daemon = True
-        watch.start()
+        self._asked_s = time.monotonic()
         try:
             if process.stdout is None:
                 raise EOFError
             return receive(process.stdout, KINDS)
         finally:
-            watch.cancel()
+            self._asked_s = float("inf")
 
-    def _too_late(self, process: subprocess.Popen[bytes]) -> None:
-        self._timed_out = True
-        process.kill()
+    def _watch(self, process: subprocess.Popen[bytes], ended: threading.Event) -> None:
+        while not ended.wait(min(1.0, self._timeout_s / 4)):
+            if time.monotonic() - self._asked_s > self._timeout_s:
+                self._timed_out = True
+                process.kill()
+                return
 
     def _death(self, process: subprocess.Popen[bytes]) -> ChildDied:
         code, timed_out, self._timed_out = process.wait(), self._timed_out, False

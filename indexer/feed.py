@@ -1,24 +1,27 @@
-"""Recordings in pieces, from several child processes at once, no further ahead of the encoder than a short queue."""
+"""Recordings in pieces, from several child processes at once, no further ahead of the encoder than a little memory."""
 
 from __future__ import annotations
 
 import os
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Literal
 
 from motionseek.errors import UsageError
 from motionseek.indexer.child import Child, ChildDied
-from motionseek.indexer.prepare import End, Head, Looked, Needs, Piece, as_dict, prepare
+from motionseek.indexer.prepare import End, Frames, Head, Looked, Needs, Piece, Signals, as_dict, prepare
 from motionseek.indexer.readers import Source, content_id
 from motionseek.indexer.readers.hashes import NotHashed, Stamp, only_known
 from motionseek.indexer.worker import Failure, Identity, failure_of
 from motionseek.types import Recording
 
-AHEAD_PER_CHILD = 2
+AHEAD_BYTES = 32 << 20
+"""What each child may have read before it is taken; one message may be larger."""
+MESSAGE_BYTES = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -70,44 +73,54 @@ _STOP = ("stop",)
 
 
 class Feed:
-    """Iterate over (item, message). For each item first its Identity; then, where `claim` says that it is to be read,
-    Head, pieces and End; or, at any point, a Failure as the last. Messages of several items interleave.
+    """`with Feed(items, limits) as feed:` starts the children; `feed.messages(claim, stamps)` gives what they say."""
 
-    claim: item, recording_id → Claim; called in other threads, one at a time.   stamps: files whose hash is known.
-    """
-
-    def __init__(
-        self, items: Sequence[Item], claim: Callable[[Item, str], Claim], stamps: Mapping[str, Stamp], limits: Limits
-    ) -> None:
+    def __init__(self, items: Sequence[Item], limits: Limits) -> None:
         self._items = iter(items)
-        self._claim, self._stamps, self._limits = claim, stamps, limits
-        in_memory = all(isinstance(item.given, Recording) for item in items)
-        self._threads = 1 if in_memory else max(1, min(limits.children, len(items)))
-        self._queue: queue.Queue[Any] = queue.Queue(AHEAD_PER_CHILD * self._threads)
+        files = sum(isinstance(item.given, Source) for item in items)
+        self._children = [Child(limits.timeout_s, limits.memory_gb) for _ in range(max(1, min(limits.children, files)))]
+        self._ahead = _Ahead(AHEAD_BYTES * len(self._children))
         self._lock = threading.Lock()
         self._later: list[Item] = []
-        self._children: list[Child] = []
-        self._stopped = False
+        self._claim: Callable[[Item, str], Claim] = lambda item, recording_id: Claim("nothing")
+        self._stamps: Mapping[str, Stamp] = {}
         self.read_s = 0.0
-
-    def __iter__(self) -> Iterator[tuple[Item, Message]]:
-        try:
-            yield from self._round(self._threads)
-            while self._later:
-                # Copies of what was being read when they were met: now it is known.
-                self._items, self._later = iter(self._later), []
-                yield from self._round(1)
-        finally:
-            self._stopped = True
+        if files:
             for child in self._children:
-                child.close()
+                child.start()
 
-    def _round(self, count: int) -> Iterator[tuple[Item, Message]]:
-        threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(count)]
+    def __enter__(self) -> Feed:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ahead.close()
+        for child in self._children:
+            child.close()
+
+    def messages(
+        self, claim: Callable[[Item, str], Claim], stamps: Mapping[str, Stamp]
+    ) -> Iterator[tuple[Item, Message]]:
+        """(item, message). For each item first its Identity; then, where `claim` says that it is to be read, Head,
+        pieces and End; or, at any point, a Failure as the last. Messages of several items interleave.
+
+        claim: item, recording_id → Claim; called in other threads, one at a time.   stamps: files whose hash is known.
+        """
+        self._claim, self._stamps = claim, stamps
+        yield from self._round(self._children)
+        while self._later:
+            # Copies of what was being read when they were met: now it is known.
+            self._items, self._later = iter(self._later), []
+            yield from self._round(self._children[:1])
+
+    def _round(self, children: Sequence[Child]) -> Iterator[tuple[Item, Message]]:
+        threads = [threading.Thread(target=self._serve, args=(child,), daemon=True) for child in children]
         for thread in threads:
             thread.start()
+        count = len(threads)
         while count:
-            entry = self._queue.get()
+            entry = self._ahead.take()
             if isinstance(entry, BaseException):
                 raise entry
             if entry is _STOP:
@@ -117,33 +130,22 @@ class Feed:
         for thread in threads:
             thread.join()
 
-    def _serve(self) -> None:
-        child = Child(self._limits.timeout_s, self._limits.memory_gb)
-        with self._lock:
-            self._children.append(child)
+    def _serve(self, child: Child) -> None:
         try:
             while (item := self._next()) is not None:
                 for message in self._told(item, child):
-                    self._put((item, message))
-            self._put(_STOP)
+                    self._ahead.put((item, message), _size(message))
+            self._ahead.put(_STOP)
         except _Stopped:
             return
         except BaseException as error:
-            self._put(error)
+            self._ahead.put(error)
         finally:
             child.close()
 
     def _next(self) -> Item | None:
         with self._lock:
             return next(self._items, None)
-
-    def _put(self, entry: Any) -> None:
-        while not self._stopped:
-            try:
-                return self._queue.put(entry, timeout=0.2)
-            except queue.Full:
-                continue
-        raise _Stopped
 
     def _told(self, item: Item, child: Child) -> Iterator[Message]:
         began = time.perf_counter()
@@ -201,3 +203,42 @@ class Feed:
 
 class _Stopped(Exception):
     """Nobody takes the messages any more."""
+
+
+class _Ahead:
+    """A queue bounded by the bytes in it, of which one entry may have more."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most, self._held, self._open = most_bytes, 0, True
+        self._entries: deque[tuple[Any, int]] = deque()
+        self._changed = threading.Condition()
+
+    def put(self, entry: Any, size: int = MESSAGE_BYTES) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open or not self._held or self._held + size <= self._most)
+            if not self._open:
+                raise _Stopped
+            self._entries.append((entry, size))
+            self._held += size
+            self._changed.notify_all()
+
+    def take(self) -> Any:
+        with self._changed:
+            self._changed.wait_for(lambda: self._entries)
+            entry, size = self._entries.popleft()
+            self._held -= size
+            self._changed.notify_all()
+            return entry
+
+    def close(self) -> None:
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+
+
+def _size(message: Message) -> int:
+    if isinstance(message, Frames):
+        return message.frames.nbytes + MESSAGE_BYTES
+    if isinstance(message, Signals):
+        return sum(grid.x.nbytes + grid.mask.nbytes for grid in message.grids) + MESSAGE_BYTES
+    return MESSAGE_BYTES

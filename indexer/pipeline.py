@@ -7,7 +7,7 @@ import platform
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -73,72 +73,71 @@ def index(
     grid(window_s, window_s=window_s, stride_s=stride_s)
     if limit is not None and limit < 1:
         raise UsageError(f"limit must be at least 1, not {limit}")
-    loaded = load_models(models)
-    encoders = encoders_of(loaded, window_s)
-    of_model = {model.fingerprint: {key: encoders[key] for key in model.encoders} for _, model in loaded}
-    items = _discover(sources, format, units)
     tell = progress or (lambda event: None)
-    estimator = _estimator(pose)
-    if dry_run:
-        return _planned(
-            archive, items, loaded, of_model, window_s, stride_s, tell, replace, retry, limit, limits, estimator
-        )
-    configuration = {
-        "sources": [item.uri for item in items],
-        "models": [name for name, _ in loaded],
-        "format": format,
-        "window_s": window_s,
-        "stride_s": stride_s,
-        "replace": replace,
-        "retry": retry,
-        "limit": limit,
-        "pose": pose,
-        "units": dict(units or {}),
-    }
-    with Writer(archive) as writer:
-        claim_spaces(writer, loaded, window_s, stride_s, replace=replace)
-        run = Run(writer, Catalog(writer.store), of_model, window_s, stride_s, len(items), retry=retry, limit=limit)
-        run.estimator = estimator
-        log = _run_row(started, configuration)
-        writer.put_run(log)
-        try:
-            _pass(run, items, _stamps(writer.store), limits, tell)
-            tell(Event("writing", run.done, len(items)))
-            with run.tally.timed("write"):
-                run.finish()
-            tell(Event("building", run.done, len(items)))
-            with run.tally.timed("build"):
-                indexes = build_indexes(writer.store)
-        except BaseException as error:
-            report = _report(run.tally, began, {})
-            with suppress(ArchiveError):  # where the disk is full, that is what ended the run
-                writer.put_run({**log, **_outcome(report, cut_off=f"{type(error).__name__}: {error}")})
-            raise
-        report = _report(run.tally, began, indexes)
-        writer.put_run({**log, **_outcome(report)})
-    tell(Event("done", run.done, len(items), windows=report.windows))
-    return report
+    items = _discover(sources, format, units)
+    with Feed(items, limits or Limits()) as feed:  # its processes start while the models are loaded
+        loaded = load_models(models)
+        encoders = encoders_of(loaded, window_s)
+        of_model = {model.fingerprint: {key: encoders[key] for key in model.encoders} for _, model in loaded}
+        estimator = _estimator(pose)
+        if dry_run:
+            return _planned(
+                archive, items, feed, loaded, of_model, window_s, stride_s, tell, replace, retry, limit, estimator
+            )
+        configuration = {
+            "sources": [item.uri for item in items],
+            "models": [name for name, _ in loaded],
+            "format": format,
+            "window_s": window_s,
+            "stride_s": stride_s,
+            "replace": replace,
+            "retry": retry,
+            "limit": limit,
+            "pose": pose,
+            "units": dict(units or {}),
+        }
+        with Writer(archive) as writer:
+            claim_spaces(writer, loaded, window_s, stride_s, replace=replace)
+            run = Run(writer, Catalog(writer.store), of_model, window_s, stride_s, len(items), retry=retry, limit=limit)
+            run.estimator = estimator
+            log = _run_row(started, configuration)
+            writer.put_run(log)
+            try:
+                _pass(run, feed, _stamps(writer.store), tell)
+                tell(Event("writing", run.done, len(items)))
+                with run.tally.timed("write"):
+                    run.finish()
+                tell(Event("building", run.done, len(items)))
+                with run.tally.timed("build"):
+                    indexes = build_indexes(writer.store)
+            except BaseException as error:
+                report = _report(run.tally, began, {})
+                with suppress(ArchiveError):  # where the disk is full, that is what ended the run
+                    writer.put_run({**log, **_outcome(report, cut_off=f"{type(error).__name__}: {error}")})
+                raise
+            report = _report(run.tally, began, indexes)
+            writer.put_run({**log, **_outcome(report)})
+        tell(Event("done", run.done, len(items), windows=report.windows))
+        return report
 
 
-def _pass(run: Run, items: Sequence[Item], stamps: Mapping[str, Stamp], limits: Limits | None, tell: Progress) -> None:
-    tell(Event("found", 0, len(items)))
-    feed = Feed(items, run.claim, stamps, limits or Limits())
-    with ExitStack() as stack:
-        messages = iter(feed)
-        stack.callback(messages.close)  # type: ignore[attr-defined]
-        while True:
-            with run.tally.timed("wait"):
-                entry = next(messages, None)
-            if entry is None:
-                break
-            if (event := run.take(*entry)) is not None:
-                tell(event)
+def _pass(run: Run, feed: Feed, stamps: Mapping[str, Stamp], tell: Progress) -> None:
+    tell(Event("found", 0, run.total))
+    messages = feed.messages(run.claim, stamps)
+    while True:
+        with run.tally.timed("wait"):
+            entry = next(messages, None)
+        if entry is None:
+            break
+        if (event := run.take(*entry)) is not None:
+            tell(event)
     run.tally.timings_s["read"] = feed.read_s
 
 
 def _planned(
     archive: str | Path,
     items: Sequence[Item],
+    feed: Feed,
     loaded: Sequence[tuple[str, ModelLike]],
     models: Mapping[str, Encoders],
     window_s: float,
@@ -147,7 +146,6 @@ def _planned(
     replace: bool,
     retry: bool,
     limit: int | None,
-    limits: Limits | None,
     estimator: str,
 ) -> IndexReport:
     began = time.perf_counter()
@@ -155,7 +153,7 @@ def _planned(
     emptied = check_spaces(store, loaded, window_s, stride_s, replace=replace) if store else []
     catalog = Catalog(store, without={row.fingerprint for row in emptied})
     run = Run(None, catalog, models, window_s, stride_s, len(items), retry=retry, limit=limit, estimator=estimator)
-    _pass(run, items, _stamps(store) if store else {}, limits, tell)
+    _pass(run, feed, _stamps(store) if store else {}, tell)
     tell(Event("done", run.done, len(items)))
     return _report(run.tally, began, {})
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lancedb
-
 from motionseek.errors import ArchiveError
+from motionseek.indexer.lance import import_lancedb
 
 SCHEMES = ("s3",)
 
@@ -47,7 +46,7 @@ class Place:
     def connect(self) -> Any:
         """The LanceDB connection. Raises ArchiveError where the object store does not answer or refuses."""
         try:
-            db = lancedb.connect(f"{self.uri}/lance" if self.remote else self.folder / "lance")
+            db = import_lancedb().connect(f"{self.uri}/lance" if self.remote else self.folder / "lance")
             if self.remote:
                 db.list_tables()
         except (OSError, RuntimeError, ValueError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,8 @@ BATCH_ROWS = 8_000
 BATCH_BYTES = 128 << 20
 BATCH_S = 120.0
 """Where rows come slowly, they are committed at least so often."""
+Move = tuple[str, str, list[str]]
+"""A recording, the place that it is no longer at, and those that it is at."""
 ORDER = ("_token", "_projected", "_local", "_global", "windows", "recordings", "files")
 """Suffixes of table names, in the order of writing."""
 
@@ -42,7 +45,9 @@ class Writer:
         self._rows = self._bytes = 0
         self._coming: dict[str, list[tuple[str, pa.Table]]] = {}
         self._spilled: set[str] = set()
-        self._moves: list[tuple[str, str, list[str]]] = []
+        self._moves: list[Move] = []
+        self._thread = ThreadPoolExecutor(1, "writer")
+        self._writing: Future[None] | None = None
         self._flushed = time.monotonic()
         self._lease: WriterLease | None = None
 
@@ -58,7 +63,7 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._stack:
+        with self._stack, self._thread:
             if error is None:
                 self.flush()
 
@@ -70,6 +75,7 @@ class Writer:
         held = self._coming.setdefault(recording_id, [])
         held.append((name, rows))
         if spill and sum(r.nbytes for _, r in held) >= BATCH_BYTES:
+            self._settle()
             self._write(held)
             held.clear()
             self._spilled.add(recording_id)
@@ -79,6 +85,7 @@ class Writer:
         self._coming.pop(recording_id, None)
         if recording_id in self._spilled:
             self._spilled.discard(recording_id)
+            self._settle()
             self._merge("recordings", _removed(recording_id))
             self._finish_removals()
 
@@ -91,7 +98,7 @@ class Writer:
             self._hold(name, rows)
         late = time.monotonic() - self._flushed > BATCH_S
         if self._rows >= BATCH_ROWS or self._bytes >= BATCH_BYTES or late:
-            self.flush()
+            self._commit()
 
     def put_files(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """With the next commit."""
@@ -109,17 +116,33 @@ class Writer:
 
     def flush(self) -> None:
         """Commit what is pending. Killed in between, nothing of it is seen."""
-        self._write([(name, rows) for name, held in self._pending.items() for rows in held])
+        self._commit()
+        self._settle()
+
+    def _commit(self) -> None:
+        """Begin to write what is pending: the encoders go on meanwhile, until the next batch is full."""
+        self._settle()
+        held = [(name, rows) for name, its in self._pending.items() for rows in its]
+        moves, self._moves = self._moves, []
         self._pending.clear()
         self._rows = self._bytes = 0
-        for recording_id, gone, uris in self._moves:
+        self._flushed = time.monotonic()
+        self._writing = self._thread.submit(self._write_batch, held, moves)
+
+    def _settle(self) -> None:
+        """Wait for what is being written: an archive has one writer at a time. Raises what went wrong with it."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write_batch(self, held: Sequence[tuple[str, pa.Table]], moves: Sequence[Move]) -> None:
+        self._write(held)
+        for recording_id, gone, uris in moves:
             where = one_of("recording_id", [recording_id])
             for row in self.store.need("recordings").search().where(where).to_list():
                 streams = [{**s, "path": _moved(s["path"], gone, uris[0])} for s in row["streams"]]
                 row |= {"uris": uris, "streams": streams}
                 self._merge("recordings", pa.Table.from_pylist([row], schema=RECORDINGS))
-        self._moves.clear()
-        self._flushed = time.monotonic()
 
     def _write(self, held: Sequence[tuple[str, pa.Table]]) -> None:
         for name in sorted({name for name, _ in held}, key=_rank):
@@ -138,11 +161,13 @@ class Writer:
             raise ArchiveError(_why(self.store.uri, name, error)) from error
 
     def put_models(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._settle()
         self._merge("models", pa.Table.from_pylist([dict(r) for r in rows], schema=MODELS))
 
     def empty_space(self, space: str, fingerprint: str) -> None:
         """Take out all vectors of a space, and that the model `fingerprint` has encoded anything: cut off in between,
         that model encodes again."""
+        self._settle()
         table = self.store.need("recordings")
         rows = table.search().where(f"array_has_any(fingerprints, [{quote(fingerprint)}])").to_arrow()
         left = [[f for f in held if f != fingerprint] for held in rows["fingerprints"].to_pylist()]
@@ -152,11 +177,13 @@ class Writer:
         self.store.drop(n for n in self.store.table_names() if n.rpartition("_")[0] == space)
 
     def put_run(self, row: Mapping[str, Any]) -> None:
+        self._settle()
         self._merge("runs", pa.Table.from_pylist([dict(row)], schema=RUNS))
 
     def remove(self, recording_ids: Iterable[str]) -> None:
         """Take recordings out. They vanish for readers at once; a removal that was cut off is finished by the next
         writer."""
+        self._settle()
         ids = list(recording_ids)
         if ids:
             self.store.need("recordings").update(where=one_of("recording_id", ids), values={"status": "removed"})

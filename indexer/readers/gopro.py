@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 import numpy.typing as npt
+import scipy
 import telemetry_parser
-from scipy.spatial.transform import Rotation
 
 from motionseek.errors import DamagedFile, MediaError
 from motionseek.indexer.readers.base import Reader, file_id
@@ -30,6 +30,9 @@ from motionseek.indexer.readers.checks import check_units
 from motionseek.indexer.readers.telemetry import parsing
 from motionseek.indexer.video import probe_checked
 from motionseek.types import ANY_PART, Float64, Imu, Recording
+
+if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation
 
 SUFFIXES = (".mp4", ".360", ".lrv", ".mov")
 HANDLER = "GoPro MET"
@@ -154,7 +157,7 @@ def steadied(path: str | Path) -> Steadied | None:
     samples = [s for p in payloads for s in p.get("ImageOrientation", {}).get("Data") or ()]
     try:
         quaternions = np.array([[s[k] for k in "xzyw"] for s in samples], dtype=np.float64).reshape(-1, 4)
-        orientation = Rotation.from_quat(quaternions) if len(quaternions) else None
+        orientation = scipy.spatial.transform.Rotation.from_quat(quaternions) if len(quaternions) else None
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedFile(path, f"its image orientation cannot be read: {error}") from error
     return Steadied(camera, kind, orientation)

@@ -6,10 +6,15 @@ write them.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy.spatial.transform import Rotation
+import scipy
 
 from motionseek.types import STANDARD_GRAVITY_MPS2, Float64
+
+if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation
 
 MAX_STEP_S = 0.25
 """Between samples further apart the turn is not known: it may have gone round."""
@@ -27,7 +32,7 @@ def unit_quaternions(t_s: Float64, q_wxyz: Float64, problems: list[str], what: s
     good = np.isfinite(t_s) & (np.abs(norm - 1) < 0.1) & (np.diff(t_s, prepend=-np.inf) > 0)
     if not good.all():
         problems.append(f"{what}: {int((~good).sum())} orientations that are no rotation were dropped")
-    return t_s[good], Rotation.from_quat(q_wxyz[good], scalar_first=True)
+    return t_s[good], scipy.spatial.transform.Rotation.from_quat(q_wxyz[good], scalar_first=True)
 
 
 def gyroscope(t_s: Float64, sensor_to_world: Rotation) -> tuple[Float64, Float64]:

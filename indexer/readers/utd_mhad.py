@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
+import scipy
 
 from motionseek.errors import DamagedFile, UsageError
 from motionseek.indexer.readers.base import Reader, file_id, joint_id
@@ -53,9 +53,9 @@ FOCAL_PX = 571.0
 
 MAT_ERRORS = (
     *(OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, MemoryError),
-    *(zlib.error, struct.error, scipy.io.matlab.MatReadError),
+    *(zlib.error, struct.error),
 )
-"""What scipy raises on damaged MAT-files."""
+"""What scipy raises on damaged MAT-files, besides its own MatReadError."""
 
 NPZ_KEYS = ("trial", "imu", "imu_len", "skel_xyz_m", "skel_len")
 TRIAL = re.compile(r"a(\d+)_s(\d+)_t(\d+)")
@@ -149,7 +149,7 @@ def _skeleton_of(inertial: Path) -> Path | None:
 def _mat(path: Path, name: str, shape: tuple[int | None, ...]) -> Float64:
     try:
         held = scipy.io.loadmat(path, variable_names=[name])
-    except MAT_ERRORS as error:
+    except (*MAT_ERRORS, scipy.io.matlab.MatReadError) as error:
         raise DamagedFile(path, f"is not a MAT-file of version 7 or before: {error or type(error).__name__}") from error
     if name not in held:
         raise DamagedFile(path, f"holds no variable {name}")

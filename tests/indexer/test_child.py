@@ -85,7 +85,7 @@ def test_a_file_that_never_ends_has_failed_and_the_others_go_on(tmp_path: Path) 
             os.mkfifo(endless)
 
     report = index(
-        [endless, tmp_path / "one.csv"], tmp_path / "a", models=[Linear()], limits=Limits(1, 4.0), progress=tell
+        [endless, tmp_path / "one.csv"], tmp_path / "a", models=[Linear()], limits=Limits(1, 8.0), progress=tell
     )
     assert report.indexed == 1
     [(uri, reason)] = report.failed
