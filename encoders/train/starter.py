@@ -128,6 +128,7 @@ def _text_tower(recipe: StarterRecipe, data: Path, work: Path, say: Say) -> Text
         captions_json=captions if captions.is_file() else None,
         steps=recipe.text_steps,
         seed=recipe.seed,
+        work=work / "text",
         say=say,
     )
     temporary = done.with_name(f"{done.name}.tmp")
