@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from motionseek.encoders.base import Encoder
 from motionseek.encoders.motion import TOKEN_S, token_mask
 from motionseek.encoders.towers import ActionTower, MobindTower, MotionTower, SensorTower, imu_channels
+from motionseek.encoders.train import losses
 from motionseek.encoders.train.loop import FitSettings, fit
 from motionseek.encoders.train.windows import Batches, Encoded, Objective, TrainBatch
 from motionseek.errors import UsageError
-from motionseek.types import PARTS
+from motionseek.types import PARTS, Float32
 
 Way = Literal["probe", "fine-tune", "scratch"]
 Int = npt.NDArray[np.int64]
@@ -31,9 +32,15 @@ class Recogniser(Objective):
     """An encoder and a linear head, trained by cross-entropy over the classes that windows are labelled with.
 
     way: "probe" keeps the encoder as it is, "fine-tune" trains it too, "scratch" trains the same network from nothing.
+    words: (classes, D) what the text encoder says of each class; a window is then also taught to lie by its class's
+    words (InfoNCE), as when sensors are aligned with text. Not with "probe", whose vectors stay as they are.
+    A probe's head reads standardised vectors. Where the encoder learns too, that would let its faintest numbers speak
+    as loud as the others, so the head reads them as they are.
     """
 
-    def __init__(self, encoder: Encoder, classes: int, way: Way) -> None:
+    words: Tensor
+
+    def __init__(self, encoder: Encoder, classes: int, way: Way, words: Float32 | None = None) -> None:
         super().__init__()
         if way not in ("probe", "fine-tune", "scratch"):
             raise UsageError(f"way must be probe, fine-tune or scratch, not {way!r}")
@@ -49,7 +56,15 @@ class Recogniser(Objective):
         with torch.no_grad():
             nothing = torch.zeros(1, 7, 6, length), torch.ones(1, 7, length, dtype=torch.bool)
             width = self._embed(self.net.eval(), *nothing).shape[1]
-        self.norm, self.head = nn.BatchNorm1d(width), nn.Linear(width, classes)
+        if words is not None and (way == "probe" or words.shape != (classes, width)):
+            raise UsageError(
+                f"words must be ({classes}, {width}) and need an encoder that learns; they are {words.shape}, and way "
+                f"is {way!r}"
+            )
+        self.norm = nn.BatchNorm1d(width) if way == "probe" else nn.Identity()
+        self.head = nn.Linear(width, classes)
+        self.register_buffer("words", torch.zeros(0, width) if words is None else torch.from_numpy(words))
+        self.log_scale = nn.Parameter(torch.tensor(losses.INITIAL_LOG_SCALE), requires_grad=words is not None)
         self.networks = {(encoder.space, "imu"): self.net}
 
     def train(self, mode: bool = True) -> Recogniser:
@@ -60,16 +75,30 @@ class Recogniser(Objective):
 
     def scores(self, imu: Tensor, mask: Tensor) -> Tensor:
         """imu (B, 7, 6, L), mask (B, 7, L) → log-probabilities (B, C)."""
-        out: Tensor = self.head(self.norm(self._embed(self.net, imu, mask))).log_softmax(-1)
+        return self._told(self._embed(self.net, imu, mask))
+
+    def _told(self, vector: Tensor) -> Tensor:
+        out: Tensor = self.head(self.norm(vector)).log_softmax(-1)
         return out
 
     def encode(self, batch: TrainBatch) -> Encoded:
-        return {"scores": self.scores(batch.imu, batch.imu_mask), "label": batch.label}
+        vector = self._embed(self.net, batch.imu, batch.imu_mask)
+        return {"vector": vector, "scores": self._told(vector), "label": batch.label}
 
     def loss(self, encoded: Encoded) -> dict[str, Tensor]:
         label = encoded["label"]
+        told = label >= 0
         total = F.nll_loss(encoded["scores"], label, ignore_index=-1, reduction="sum")
-        return {"loss": total / (label >= 0).sum().clamp_min(1)}
+        terms = {"classes": total / told.sum().clamp_min(1)}
+        if len(self.words):
+            meant = self.words[label.clamp_min(0)]
+            same = label[:, None] == label[None]
+            terms["words"] = losses.info_nce(encoded["vector"], meant, self.log_scale.exp(), mask=told, same=same)
+        return {**terms, "loss": torch.stack(list(terms.values())).sum()}
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        self.log_scale.clamp_(*losses.LOG_SCALE_RANGE)
 
     def sides(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         raise UsageError("recognition is not validated by retrieval: train it without validation windows")
@@ -82,12 +111,13 @@ def recognise(
     way: Way,
     settings: FitSettings,
     *,
+    words: Float32 | None = None,
     say: Callable[[str], None] = print,
     device: str | torch.device | None = None,
 ) -> Recogniser:
     """A Recogniser, trained on labelled windows to the end of `settings`. The encoder itself is not changed."""
     torch.manual_seed(settings.seed)
-    recogniser = Recogniser(encoder, classes, way)
+    recogniser = Recogniser(encoder, classes, way, words)
     fit(recogniser, data, None, settings, say=say, name=way, device=device)
     return recogniser
 

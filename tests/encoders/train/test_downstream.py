@@ -89,6 +89,21 @@ def test_a_probe_leaves_the_encoder_and_scratch_forgets_it() -> None:
         recognise(tower, Shaking(), 3, "magic", settings)  # type: ignore[arg-type]
 
 
+def test_words_pull_each_class_to_theirs() -> None:
+    torch.manual_seed(0)
+    words = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0][:3].astype(np.float32)
+    settings = FitSettings(steps=30, lr=3e-3)
+    learned = recognise(TOWERS["action"](), Shaking(), 3, "fine-tune", settings, words=words, say=lambda _: None)
+    assert held_out(learned) > 0.8
+    batch = Shaking().batch(10_000, size=90)
+    with torch.no_grad():
+        vector = learned.encode(batch)["vector"].numpy()
+    assert accuracy(batch.label.numpy(), (vector @ words.T).argmax(1)) > 0.8
+    for way, wrong in (("probe", words), ("fine-tune", words[:, :4])):
+        with pytest.raises(UsageError, match="words"):
+            recognise(TOWERS["action"](), Shaking(), 3, way, settings, words=wrong)  # type: ignore[arg-type]
+
+
 def test_scores_by_hand() -> None:
     label, guess = np.array([0, 0, 0, 1, 2]), np.array([0, 0, 1, 1, 1])
     assert accuracy(label, guess) == pytest.approx(0.6)
