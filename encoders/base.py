@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
@@ -56,7 +56,6 @@ class Encoder(Protocol):
         ...
 
 
-@runtime_checkable
 class StreamEncoder(Protocol):
     """An encoder whose tokens depend on a known, limited context: it tokenises a whole recording in one pass.
 
@@ -91,3 +90,8 @@ class StreamEncoder(Protocol):
         """Windows of exactly window_s / token_s tokens → (B, blocks * K) float32, un-normalised; inner products of two
         such vectors approximate the sum of token cosines: the vector that candidates are searched by."""
         ...
+
+
+def tokenises(encoder: Encoder | StreamEncoder | None) -> TypeGuard[StreamEncoder]:
+    """Whether it is a StreamEncoder."""
+    return hasattr(encoder, "token_s")

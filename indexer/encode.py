@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from motionseek.encoders.base import Embeddings, Encoder, StreamEncoder
+from motionseek.encoders.base import Embeddings, Encoder, StreamEncoder, tokenises
 from motionseek.encoders.preprocess import Grid
 from motionseek.errors import ModelError
 from motionseek.indexer.middles import Middles
@@ -65,7 +65,7 @@ class Encoding:
         modality = piece.windows.modality
         for space, encoder in self._of(modality):
             grid = _whole(piece.grids[piece.forms.index(form(encoder, modality))], piece.slots, len(slots(modality)))
-            if isinstance(encoder, StreamEncoder):
+            if tokenises(encoder):
                 yield from self._stream(space, encoder, piece, grid)
             else:
                 yield from self._windowed(space, encoder, piece, grid)
@@ -82,7 +82,8 @@ class Encoding:
         n = round(encoder.window_s / encoder.token_s)
         first = (windows.tick - piece.first) * per_tick
         short = max(0, int(first.max()) + n - token.shape[1])
-        token, mask = np.pad(token, ((0, 0), (0, short), (0, 0))), np.pad(mask, ((0, 0), (0, short)))
+        if short:
+            token, mask = np.pad(token, ((0, 0), (0, short), (0, 0))), np.pad(mask, ((0, 0), (0, short)))
         ids = np.array(windows.ids)
         for at in _passes(len(windows), WINDOWS_PER_PASS * 8):
             index = first[at, None] + np.arange(n)
@@ -106,7 +107,7 @@ class Encoding:
         lead_s = piece.origin_s - grid.start_s
         first = np.rint((windows.tick * TICK_S + lead_s) * grid.rate_hz).astype(np.int64)
         short = max(0, int(first.max(initial=0)) + length - grid.x.shape[2])
-        x, mask = np.pad(grid.x, ((0, 0), (0, 0), (0, short))), np.pad(grid.mask, ((0, 0), (0, short)))
+        x, mask = _lengthened(grid, short)
         ids = np.array(windows.ids)
         tokens: list[Embeddings] = []
         for at in _passes(len(windows), WINDOWS_PER_PASS):
@@ -201,7 +202,7 @@ def tokenise(grid: Grid, encoder: StreamEncoder) -> tuple[Float32, Bool]:
     """Tokens (P, T, D) and mask (P, T) of a stretch of any length; the last one may be cut short by its end."""
     per_token = round(encoder.token_s * grid.rate_hz)
     rest = -grid.x.shape[2] % per_token
-    x, mask = np.pad(grid.x, ((0, 0), (0, 0), (0, rest))), np.pad(grid.mask, ((0, 0), (0, rest)))
+    x, mask = _lengthened(grid, rest)
     found = encoder.encode(x[None], mask[None])
     if found.token is None or found.mask is None:
         raise ModelError(f"the {encoder.space} encoder of {encoder.modality} gives no tokens, though it tokenises")
@@ -214,6 +215,13 @@ def _whole(grid: Grid, held: Sequence[int], slots: int) -> Grid:
     mask = np.zeros((slots, grid.mask.shape[1]), np.bool_)
     x[list(held)], mask[list(held)] = grid.x, grid.mask
     return Grid(grid.start_s, grid.rate_hz, x, mask)
+
+
+def _lengthened(grid: Grid, by: int) -> tuple[Float32, Bool]:
+    """x and mask of a grid with so many masked samples after its end."""
+    if not by:
+        return grid.x, grid.mask
+    return np.pad(grid.x, ((0, 0), (0, 0), (0, by))), np.pad(grid.mask, ((0, 0), (0, by)))
 
 
 def _key(windows: Windows) -> StreamKey:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from motionseek.encoders.base import Encoder, StreamEncoder
+from motionseek.encoders.base import Encoder, tokenises
 from motionseek.encoders.preprocess import POSE_CHANNELS, Grid, signal_grid
 from motionseek.indexer import windows as of
 from motionseek.indexer.catalog import Row, recording_row
@@ -69,7 +69,7 @@ class Needs:
 
     @classmethod
     def of(cls, encoders: Encoders, window_s: float, stride_s: float) -> Needs:
-        contexts = [e.context_s for e in encoders.values() if isinstance(e, StreamEncoder)]
+        contexts = [e.context_s for e in encoders.values() if tokenises(e)]
         asked = {m: {form(e, m) for (_, o), e in encoders.items() if o == m} for m in ("imu", "pose")}
         imu, pose = (tuple(sorted(asked[m], key=lambda f: (f.rate_hz, f.pose_form))) for m in ("imu", "pose"))
         video = {sampling(e, window_s) for (_, m), e in encoders.items() if m == "video"}

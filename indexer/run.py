@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from motionseek.errors import ArchiveError, ModelError
@@ -58,6 +58,7 @@ class Run:
     _claimed: dict[str, _Open] = field(default_factory=dict)
     _known: dict[str, Failure] = field(default_factory=dict)
     _displaced: list[str] = field(default_factory=list)
+    _needs: dict[tuple[frozenset[str], str], Needs] = field(default_factory=dict)
     _taken: int = 0
 
     def claim(self, item: Item, recording_id: str) -> Claim:
@@ -87,10 +88,15 @@ class Run:
         self._taken += 1
         estimator = looked or self.estimator
         self._claimed[item.uri] = _Open(recording_id, missing, known is None, estimator)
-        needs = replace(Needs.of(self._encoders(missing), self.window_s, self.stride_s), estimator=estimator)
-        return Claim("nothing") if self.writer is None else Claim("read", needs)
+        return Claim("nothing") if self.writer is None else Claim("read", self._needs_of(frozenset(missing), estimator))
 
-    def _encoders(self, fingerprints: set[str]) -> Encoders:
+    def _needs_of(self, missing: frozenset[str], estimator: str) -> Needs:
+        if (missing, estimator) not in self._needs:
+            needs = Needs.of(self._encoders(missing), self.window_s, self.stride_s)
+            self._needs[missing, estimator] = replace(needs, estimator=estimator)
+        return self._needs[missing, estimator]
+
+    def _encoders(self, fingerprints: Set[str]) -> Encoders:
         return {key: e for name in self.models if name in fingerprints for key, e in self.models[name].items()}
 
     def take(self, item: Item, message: Message) -> Event | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from motionseek.encoders.base import Encoder, StreamEncoder
+from motionseek.encoders.base import Encoder, tokenises
 from motionseek.errors import ArchiveError, ModelError, StaleIndex, UsageError
 from motionseek.indexer.catalog import Row
 from motionseek.indexer.prepare import Encoders
@@ -65,7 +65,7 @@ def encoders_of(loaded: Sequence[tuple[str, ModelLike]], window_s: float) -> Enc
                 )
             if encoder.window_s and abs(encoder.window_s - window_s) > 1e-6:
                 raise UsageError(f"window_s is {window_s:g}, but model {name} is made for {encoder.window_s:g} s")
-            if isinstance(encoder, StreamEncoder):
+            if tokenises(encoder):
                 per_tick = TICK_S / encoder.token_s
                 if abs(per_tick - round(per_tick)) > 1e-6 or round(per_tick) < 1:
                     raise ModelError(
@@ -129,8 +129,8 @@ def _model_row(space: str, name: str, model: ModelLike, window_s: float, stride_
             "levels": list(encoder.levels),
             "rate_hz": encoder.rate_hz,
             "window_s": encoder.window_s,
-            "token_s": encoder.token_s if isinstance(encoder, StreamEncoder) else None,
-            "blocks": encoder.blocks if isinstance(encoder, StreamEncoder) else 1,
+            "token_s": encoder.token_s if tokenises(encoder) else None,
+            "blocks": encoder.blocks if tokenises(encoder) else 1,
         }
         for (its_space, modality), encoder in model.encoders.items()
         if its_space == space

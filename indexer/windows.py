@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -54,18 +55,18 @@ class Windows:
         """(N, P): the parts that belong to each window."""
         return self.coverage >= MIN_COVERAGE
 
-    @property
+    @cached_property
     def covered(self) -> Float64:
         """(N,) mean coverage of the parts that the stream has anywhere."""
         has = self.coverage.any(axis=0)
         return self.coverage[:, has].mean(axis=1) if has.any() else np.zeros(len(self))
 
-    @property
+    @cached_property
     def quality(self) -> Float64:
         """(N,) share of each window that is there, and neither clipped nor stuck."""
         return self.covered * self.checks.good
 
-    @property
+    @cached_property
     def ids(self) -> list[str]:
         told = self.captions if self.modality == "text" else ("",) * len(self)
         return [

@@ -6,9 +6,11 @@ What a child says comes from files that nobody has checked, so nothing in a mess
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from itertools import accumulate
 from typing import IO, Any
 
 import numpy as np
@@ -17,10 +19,11 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 _LENGTHS = struct.Struct("<II")
 MOST_BYTES = 1 << 31
+ALIGNED = 8
 
 
 def send(file: IO[bytes], message: Any) -> None:
-    """A dataclass, of JSON values, arrays and dataclasses, onto a pipe."""
+    """A dataclass, of JSON values, arrays and dataclasses, onto a pipe, which is for the caller to flush."""
     arrays: list[Array] = []
     tree = _plain(message, arrays)
     head = json.dumps([tree, [[a.dtype.str, a.shape] for a in arrays]]).encode()
@@ -28,18 +31,19 @@ def send(file: IO[bytes], message: Any) -> None:
     file.write(head)
     for array in arrays:
         file.write(array.reshape(-1).view(np.uint8).data)
-    file.flush()
+        file.write(bytes(-array.nbytes % ALIGNED))
 
 
 def receive(file: IO[bytes], kinds: Mapping[str, type]) -> Any:
     """The next message. kinds: the dataclasses that may come, by name. Raises EOFError where the other end is gone."""
     length, _ = _LENGTHS.unpack(_read(file, _LENGTHS.size))
     tree, shapes = json.loads(bytes(_read(file, length)))
-    arrays = []
-    for kind, shape in shapes:
-        dtype = np.dtype(kind)
-        held = _read(file, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
-        arrays.append(np.frombuffer(held, dtype).reshape(shape))
+    kept = [(np.dtype(kind), tuple(shape), math.prod(shape)) for kind, shape in shapes]
+    if any(n < 0 for _, _, n in kept):
+        raise EOFError
+    starts = list(accumulate((-(-dtype.itemsize * n // ALIGNED) * ALIGNED for dtype, _, n in kept), initial=0))
+    held = _read(file, starts[-1])
+    arrays = [np.frombuffer(held, d, n, at).reshape(shape) for (d, shape, n), at in zip(kept, starts, strict=False)]
     return _whole(tree, arrays, kinds)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from motionseek.errors import DamagedFile, MediaError, MissingExtra, MotionseekError
 from motionseek.indexer.prepare import KINDS as PREPARED
-from motionseek.indexer.prepare import End, needs_from, prepare
+from motionseek.indexer.prepare import End, Head, Signals, needs_from, prepare
 from motionseek.indexer.readers import Source, content_id, read
 from motionseek.indexer.readers.hashes import Stamp, noting
 from motionseek.indexer.wire import send
@@ -60,10 +60,13 @@ def main() -> None:
         try:
             for message in _done(job):
                 send(out, message)
+                if not isinstance(message, Head | Signals):  # what is short goes in one
+                    out.flush()
         except BrokenPipeError:
             return
         except Exception as error:
             send(out, failure_of(error))
+            out.flush()
 
 
 def _take_in(jobs: queue.Queue[dict[str, Any]]) -> None:

@@ -8,12 +8,13 @@ several; nothing of it is seen before its own row.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -31,6 +32,7 @@ BATCH_S = 120.0
 """Where rows come slowly, they are committed at least so often."""
 Move = tuple[str, str, list[str]]
 """A recording, the place that it is no longer at, and those that it is at."""
+SCHEMAS = {"recordings": RECORDINGS, "files": FILES}
 ORDER = ("_token", "_projected", "_local", "_global", "windows", "recordings", "files")
 """Suffixes of table names, in the order of writing."""
 
@@ -42,8 +44,10 @@ class Writer:
         self.store = Store.open(uri, create=True)
         self._stack = ExitStack()
         self._pending: dict[str, list[pa.Table]] = {}
+        self._listed = defaultdict[str, list[dict[str, Any]]](list)
         self._rows = self._bytes = 0
         self._coming: dict[str, list[tuple[str, pa.Table]]] = {}
+        self._coming_bytes: dict[str, int] = {}
         self._spilled: set[str] = set()
         self._moves: list[Move] = []
         self._thread = ThreadPoolExecutor(1, "writer")
@@ -74,15 +78,18 @@ class Writer:
         """
         held = self._coming.setdefault(recording_id, [])
         held.append((name, rows))
-        if spill and sum(r.nbytes for _, r in held) >= BATCH_BYTES:
+        self._coming_bytes[recording_id] = self._coming_bytes.get(recording_id, 0) + rows.nbytes
+        if spill and self._coming_bytes[recording_id] >= BATCH_BYTES:
             self._settle()
             self._write(held)
             held.clear()
+            self._coming_bytes[recording_id] = 0
             self._spilled.add(recording_id)
 
     def discard(self, recording_id: str) -> None:
         """A recording that was staged will not come after all."""
         self._coming.pop(recording_id, None)
+        self._coming_bytes.pop(recording_id, None)
         if recording_id in self._spilled:
             self._spilled.discard(recording_id)
             self._settle()
@@ -93,26 +100,29 @@ class Writer:
         """One whole recording: its row, and its rows of the other tables, by name or staged before."""
         recording_id = recording["recording_id"]
         self._spilled.discard(recording_id)
-        row = pa.Table.from_pylist([dict(recording)], schema=RECORDINGS)
-        for name, rows in [*self._coming.pop(recording_id, []), *(tables or {}).items(), ("recordings", row)]:
-            self._hold(name, rows)
+        self._bytes += self._coming_bytes.pop(recording_id, 0)
+        self._bytes += sum(rows.nbytes for rows in (tables or {}).values())
+        for name, rows in [*self._coming.pop(recording_id, []), *(tables or {}).items()]:
+            if len(rows):
+                self._pending.setdefault(name, []).append(rows)
+                self._rows += len(rows)
+        self._list("recordings", recording)
         late = time.monotonic() - self._flushed > BATCH_S
         if self._rows >= BATCH_ROWS or self._bytes >= BATCH_BYTES or late:
             self._commit()
 
     def put_files(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """With the next commit."""
-        self._hold("files", pa.Table.from_pylist([dict(r) for r in rows], schema=FILES))
+        for row in rows:
+            self._list("files", row)
 
     def move(self, recording_id: str, gone: str, uris: Sequence[str]) -> None:
         """With the next commit: the content is no longer at `gone`, but at `uris`, and so are its streams' files."""
         self._moves.append((recording_id, gone, list(uris)))
 
-    def _hold(self, name: str, rows: pa.Table) -> None:
-        if len(rows):
-            self._pending.setdefault(name, []).append(rows)
-            self._rows += len(rows)
-            self._bytes += rows.nbytes
+    def _list(self, name: Literal["recordings", "files"], row: Mapping[str, Any]) -> None:
+        self._listed[name].append(dict(row))
+        self._rows += 1
 
     def flush(self) -> None:
         """Commit what is pending. Killed in between, nothing of it is seen."""
@@ -123,8 +133,12 @@ class Writer:
         """Begin to write what is pending: the encoders go on meanwhile, until the next batch is full."""
         self._settle()
         held = [(name, rows) for name, its in self._pending.items() for rows in its]
+        held += [
+            (name, pa.Table.from_pylist(rows, schema=SCHEMAS[name])) for name, rows in self._listed.items() if rows
+        ]
         moves, self._moves = self._moves, []
         self._pending.clear()
+        self._listed.clear()
         self._rows = self._bytes = 0
         self._flushed = time.monotonic()
         self._writing = self._thread.submit(self._write_batch, held, moves)
