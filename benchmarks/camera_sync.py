@@ -17,8 +17,9 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -197,39 +198,52 @@ def unsteadied(path: Path, films: list[Film], folder: Path) -> dict[str, Any]:
     }
 
 
-def timed(films: list[Film]) -> dict[str, Any]:
-    picture = part(films[0].picture, 6, 16)
+def timed(held: Film) -> dict[str, Any]:
+    picture = part(held.picture, 6, 16)
     began = time.perf_counter()
     for _ in range(5):
-        align_camera(films[0].imu, picture, max_offset_s=8)
+        align_camera(held.imu, picture, max_offset_s=8)
     return {"align_10_s_over_16_s_of_lags_s": round((time.perf_counter() - began) / 5, 3)}
+
+
+def sections(sample: Path, count: int, folder: Path) -> dict[str, Callable[[], Any]]:
+    @cache
+    def films() -> list[Film]:
+        return [film(seed, folder) for seed in range(count)]
+
+    found: dict[str, Callable[[], Any]] = {
+        "whole": lambda: {f"{s:g} s": pairs(films(), s, whole=True) for s in (3, 5, 10, 20)},
+        "same_length": lambda: {f"{s:g} s": pairs(films(), s, whole=False) for s in (5, 10, 20)},
+        "harder": lambda: list(harder(folder)),
+        "drift": lambda: [row for seconds in (24.0, 60.0, 120.0) for row in drifts(seconds, folder)],
+        "speed": lambda: timed(film(0, folder)),
+    }
+    if sample.is_file():
+        found["gopro"] = lambda: gopro(sample, films())
+        found["gopro_unsteadied"] = lambda: unsteadied(sample, films(), folder)
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--films", type=int, default=16)
+    parser.add_argument("--only", action="append", help="Only this section of the results; repeat for several.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "camera_sync.json")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     data = Path(os.environ.get("MOTIONSEEK_DATA") or Path(__file__).parents[2] / "shared" / "data")
     sample = data / "gopro" / "max-heromode.mp4"
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        films = [film(seed, folder) for seed in range(given.films)]
-        result = {
-            "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
-            "opencv": cv2.__version__,
-            "films": given.films,
-            "whole": {f"{s:g} s": pairs(films, s, whole=True) for s in (3, 5, 10, 20)},
-            "same_length": {f"{s:g} s": pairs(films, s, whole=False) for s in (5, 10, 20)},
-            "harder": list(harder(folder)),
-            "drift": [row for seconds in (24.0, 60.0, 120.0) for row in drifts(seconds, folder)],
-            "gopro": gopro(sample, films) if sample.is_file() else None,
-            "gopro_unsteadied": unsteadied(sample, films, folder) if sample.is_file() else None,
-            "speed": timed(films),
-        }
+    # Sections of an earlier run stay: a run that was cut off goes on with --only.
+    kept = json.loads(given.out.read_text()) if given.only and given.out.is_file() else {}
+    about = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+    result = {**kept, "machine": about, "opencv": cv2.__version__, "films": given.films}
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(result, indent=1) + "\n")
+    with tempfile.TemporaryDirectory() as name:
+        for what, section in sections(sample, given.films, Path(name)).items():
+            if not given.only or what in given.only:
+                result[what] = section()
+                given.out.write_text(json.dumps(result, indent=1) + "\n")
+                print(what, json.dumps(result[what]), flush=True)
     print(given.out)
 
 

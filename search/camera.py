@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import theilslopes
+import scipy
 
 from motionseek.search.correlate import parabola
 from motionseek.search.evidence import evidence
@@ -22,6 +22,12 @@ from motionseek.types import Alignment, Bool, Evidence, Float64, Imu
 METHOD = "gyro x picture"
 BLOCK_S = 1.25
 """Mean and slope are removed within a block: the gyro's bias and slow pans fall out, shaking stays."""
+EVENED = 0.75
+"""How far the picture's frequencies are made equally strong, from 0 to 1: all the way would raise noise too much."""
+EVENED_OVER = 5
+"""Frequencies, half a period a block apart, whose strength is taken together."""
+UP_TO_HZ = 8.0
+"""Faster motion than this is mostly noise of the corners."""
 COARSE_S, FINE_S = 0.0125, 0.004
 STEADIED_S = 0.0025
 """Step for a picture whose steadying is added to the gyro's turning: the two cancel, so that a few ms tell."""
@@ -41,7 +47,7 @@ FIRST_S = 60.0
 MAX_GYRO_GAP_S = 0.06
 STRETCH_S = 30.0
 """Of longer recordings this much decides about the lag; the rest gives the drift."""
-CONFIDENCE_AT_S = ((3.0, 0.30), (5.0, 0.22), (10.0, 0.15), (20.0, 0.10))
+CONFIDENCE_AT_S = ((3.0, 0.25), (5.0, 0.22), (10.0, 0.15), (20.0, 0.10))
 """Seconds of picture that the gyro covers at the lag, and the confidence that is needed from there on; between them by
 a straight line."""
 PARTLY = 0.15
@@ -77,16 +83,19 @@ LAGS_AT_ONCE = 2_000_000
 class Blocks:
     """Frame pairs cut into K blocks of at most F pairs.
 
-    edge_s: (K, F, 2) start and end of each pair.   y: (K, F, 3) picture motion, mean and slope of the block removed.
-    basis: (K, F, 2) orthonormal: what was removed.   there: (K, F).   weight: (K,).
+    edge_s: (K, F, 2) start and end of each pair.   there: (K, F).   weight: (K,).   speed: of the picture, on average.
+    onto: (K, F, Q) waves of Q frequencies within a block, without its mean and slope, each the larger the less the
+    picture moves at its frequency: a walk's steps are alike at many lags, what shakes beside them is not.
+    y: (K, Q, 3) picture motion along these.
     into: (K, F, 3, 3) and added: (K, F, 3) what a stabiliser did, see Steadying; None where the picture is as filmed.
     """
 
     edge_s: Float64
     y: Float64
-    basis: Float64
+    onto: Float64
     there: Bool
     weight: Float64
+    speed: float
     into: Float64 | None = None
     added: Float64 | None = None
 
@@ -108,22 +117,25 @@ class Blocks:
         full = size >= 0.6 * np.median(size[size > 0]) if size.any() else size > 0
         at, there = at[full], there[full]
         edge_s = np.stack([start_s[at], end_s[at]], axis=-1)
-        basis = _basis(edge_s.mean(axis=-1), there)
-        y = _detrended(np.where(there[..., None], motion.rate[at], 0.0), basis)
+        waves = _waves(edge_s.mean(axis=-1), there, block_s)
+        y = np.swapaxes(waves, -1, -2) @ np.where(there[..., None], motion.rate[at], 0.0)
+        speed = float(np.sqrt((y**2).sum() / max(there.sum(), 1)))
+        even = _evened(y)
+        onto, y = waves * even, y * even[:, None]
         power = (y**2).sum(axis=(1, 2))
         limit = LIMIT * float(np.median(power)) if len(power) else 0.0
         weight = np.minimum(1.0, limit / np.maximum(power, 1e-12))
         if motion.steadying is None:
-            return cls(edge_s, y, basis, there, weight)
-        return cls(edge_s, y, basis, there, weight, motion.steadying.into[at], motion.steadying.rate[at])
+            return cls(edge_s, y, onto, there, weight, speed)
+        return cls(edge_s, y, onto, there, weight, speed, motion.steadying.into[at], motion.steadying.rate[at])
 
     def __len__(self) -> int:
         return len(self.y)
 
     def take(self, rows: slice | Bool) -> Blocks:
         into, added = (None if x is None else x[rows] for x in (self.into, self.added))
-        arrays = self.edge_s[rows], self.y[rows], self.basis[rows]
-        return Blocks(*arrays, self.there[rows], self.weight[rows], into, added)
+        arrays = self.edge_s[rows], self.y[rows], self.onto[rows]
+        return Blocks(*arrays, self.there[rows], self.weight[rows], self.speed, into, added)
 
     @property
     def frame_s(self) -> float:
@@ -137,20 +149,23 @@ class Blocks:
         return middle
 
 
-def _basis(t: Float64, there: Bool) -> Float64:
-    """Constant and slope over the entries that are there, orthonormal: (K, F) → (K, F, 2)."""
-    one = there / np.sqrt(np.maximum(there.sum(axis=1, keepdims=True), 1))
-    slope = np.where(
-        there, t - (t * one).sum(axis=1, keepdims=True) / np.maximum(one.sum(axis=1, keepdims=True), 1e-9), 0
-    )
-    slope = slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-12)
-    return np.stack([one, slope], axis=-1)
+def _waves(t: Float64, there: Bool, block_s: float) -> Float64:
+    """Cosines of 1, 1.5, 2 … periods a block, up to UP_TO_HZ, over the entries that are there, orthonormal and without
+    constant and slope: (K, F) → (K, F, Q)."""
+    # More waves than entries have no meaning.
+    count = max(1, min(round(2 * block_s * UP_TO_HZ), int(there.sum(axis=1).min(initial=there.shape[1])) - 1) - 1)
+    since = np.where(there, (t - t[:, :1]) / block_s, 0.0)
+    turns = np.pi * np.arange(2, count + 2)
+    columns = [np.ones((*t.shape, 1)), since[..., None], np.cos(since[..., None] * turns)]
+    waves: Float64 = np.linalg.qr(np.concatenate(columns, axis=-1) * there[..., None])[0][..., 2:]
+    return waves
 
 
-def _detrended(x: Float64, basis: Float64) -> Float64:
-    """x (..., K, F, C) less its share of the basis (K, F, 2)."""
-    rest: Float64 = x - basis @ (np.swapaxes(basis, -1, -2) @ x)
-    return rest
+def _evened(y: Float64) -> Float64:
+    """(K, Q, 3) → (Q,) by what its frequencies are to be multiplied to be more equally strong."""
+    power = scipy.ndimage.uniform_filter1d((y**2).mean(axis=(0, 2)), min(EVENED_OVER, y.shape[1]), mode="nearest")
+    factor: Float64 = np.maximum(power, 1e-6 * power.max(initial=0.0) + 1e-18) ** (-EVENED / 2)
+    return factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +213,7 @@ def _moments(blocks: Blocks, turning: Turning, lag_s: Float64) -> Moments:
     valid: Bool = np.asarray((inside | ~blocks.there).all(axis=-1))
     if blocks.into is not None and blocks.added is not None:
         x = (blocks.into @ x[..., None])[..., 0] + blocks.added
-    x = _detrended(np.where(blocks.there[..., None], x, 0.0), blocks.basis)
+    x = np.swapaxes(blocks.onto, -1, -2) @ np.where(blocks.there[..., None], x, 0.0)
     weight = np.where(valid, blocks.weight, 0.0)
     xt = np.swapaxes(x, -1, -2)
     xx, xy = (xt @ other * weight[..., None, None] for other in (x, blocks.y))
@@ -257,7 +272,7 @@ def align_camera(imu: Imu, motion: ImageMotion, *, max_offset_s: float | None = 
     blocks = Blocks.of(motion, min(BLOCK_S, motion.duration_s / 4))
     if np.nanstd(imu.gyro_rps, axis=0).max() < STILL_GYRO_RPS:
         return _refused("the sensor does not turn")
-    if np.sqrt((blocks.y**2).sum() / max(blocks.there.sum(), 1)) < STILL_PICTURE:
+    if blocks.speed < STILL_PICTURE:
         return _refused("the picture does not move, though the sensor turns: it may be stabilised, or another camera's")
     alignment = _refused("the sensor and the picture do not overlap for long enough within the offsets allowed")
     # Clocks that nearly agree are the usual case, and all lags of hours take minutes.
@@ -424,7 +439,7 @@ def _tracked(blocks: Blocks, turning: Turning, stretch: Blocks, offset_s: float)
         if told.sum() < 3:
             near_it = np.abs(lag_s[told] - offset_s) < NEAR_S
             return _Track(offset_s, 0.0, np.inf, float(near_it.sum() / max(moving.sum(), 1)))
-        slope, intercept = theilslopes(lag_s[told], middle_s[told] - anchor_s)[:2]
+        slope, intercept = scipy.stats.theilslopes(lag_s[told], middle_s[told] - anchor_s)[:2]
         at_anchor_s = float(intercept)
         if near.all():
             break

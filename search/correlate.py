@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
+import scipy
 
 from motionseek.types import Bool, Float32, Float64
+
+LONG = 50_000
+"""Transforms of at least this length are shared by all cores."""
 
 
 def lags(length_x: int, length_y: int) -> Float64:
@@ -20,12 +25,18 @@ def pearson(x: Float64, x_mask: Bool, y: Float64, y_mask: Bool) -> tuple[Float64
     Registration in the Fourier Domain, 2012). Returns r and count, both (..., L + L' - 1); r is 0 without variance.
     """
     length_x, length_y = x.shape[-1], y.shape[-1]
+    fft = scipy.fft
+    size = fft.next_fast_len(length_x + length_y - 1, real=True)
+    if size >= LONG and x.ndim > 1:
+        # One after the other, long rows stay in the cache.
+        rows = [pearson(*row) for row in zip(x, x_mask, y, y_mask, strict=True)]
+        return np.stack([r for r, _ in rows]), np.stack([count for _, count in rows])
     x, y = _centred(x, x_mask), _centred(y, y_mask)
-    size = next_fast_len(length_x + length_y - 1, real=True)
-    fx = rfft(np.stack([x_mask.astype(np.float64), x, x * x]), size, axis=-1).conj()
-    fy = rfft(np.stack([y_mask.astype(np.float64), y, y * y]), size, axis=-1)
-    products = np.stack([fx[0] * fy[0], fx[1] * fy[0], fx[0] * fy[1], fx[2] * fy[0], fx[0] * fy[2], fx[1] * fy[1]])
-    count, sum_x, sum_y, sum_xx, sum_yy, sum_xy = _unwrapped(irfft(products, size, axis=-1), length_x, length_y)
+    with fft.set_workers(_workers(size)):
+        fx = fft.rfft(np.stack([x_mask.astype(np.float64), x, x * x]), size, axis=-1).conj()
+        fy = fft.rfft(np.stack([y_mask.astype(np.float64), y, y * y]), size, axis=-1)
+        products = np.stack([fx[0] * fy[0], fx[1] * fy[0], fx[0] * fy[1], fx[2] * fy[0], fx[0] * fy[2], fx[1] * fy[1]])
+        count, sum_x, sum_y, sum_xx, sum_yy, sum_xy = _unwrapped(fft.irfft(products, size, axis=-1), length_x, length_y)
     count = np.rint(count)
     n = np.maximum(count, 1)
     variance = np.maximum(sum_xx - sum_x**2 / n, 0) * np.maximum(sum_yy - sum_y**2 / n, 0)
@@ -52,18 +63,29 @@ def cosine(x: Float32, x_mask: Bool, y: Float32, y_mask: Bool) -> tuple[Float64,
 
     Masks (P, T), (P, T'): a masked token is left out. Returns both (T + T' - 1,); the mean is 0 without a pair.
     """
-    size = next_fast_len(x.shape[1] + y.shape[1] - 1, real=True)
+    fft = scipy.fft
+    size = fft.next_fast_len(x.shape[1] + y.shape[1] - 1, real=True)
     total = np.zeros(size // 2 + 1, np.complex128)
     pairs = np.zeros(size // 2 + 1, np.complex128)
-    for tokens, there, others, others_there in zip(x, x_mask, y, y_mask, strict=True):
-        if there.any() and others_there.any():
-            left = rfft(np.where(there[:, None], tokens, 0).astype(np.float64), size, axis=0)
-            right = rfft(np.where(others_there[:, None], others, 0).astype(np.float64), size, axis=0)
-            total += (left.conj() * right).sum(axis=1)
-            pairs += rfft(there.astype(np.float64), size).conj() * rfft(others_there.astype(np.float64), size)
-    summed, count = _unwrapped(irfft(np.stack([total, pairs]), size, axis=-1), x.shape[1], y.shape[1])
+    with fft.set_workers(_workers(size)):
+        for tokens, there, others, others_there in zip(x, x_mask, y, y_mask, strict=True):
+            if there.any() and others_there.any():
+                # Along contiguous rows, and in single precision, which a mean of cosines does not feel.
+                left = fft.rfft(np.ascontiguousarray(np.where(there[:, None], tokens, 0).T, np.float32), size)
+                right = fft.rfft(np.ascontiguousarray(np.where(others_there[:, None], others, 0).T, np.float32), size)
+                np.conjugate(left, out=left)
+                left *= right
+                total += left.sum(axis=0)
+                mine, theirs = fft.rfft(there.astype(np.float64), size), fft.rfft(others_there.astype(np.float64), size)
+                pairs += mine.conj() * theirs
+    summed, count = _unwrapped(fft.irfft(np.stack([total, pairs]), size, axis=-1), x.shape[1], y.shape[1])
     count = np.rint(count)
     return np.where(count > 0, summed / np.maximum(count, 1), 0.0), count
+
+
+def _workers(size: int) -> int:
+    """Threads for transforms of this length: short ones are over before a thread has begun."""
+    return (os.cpu_count() or 1) if size >= LONG else 1
 
 
 def parabola(scores: Float64) -> Float64:

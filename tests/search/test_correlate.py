@@ -41,3 +41,18 @@ def test_cosine_equals_a_loop():
         ]
         assert count[m] == len(pairs)
         assert score[m] == pytest.approx(np.mean(pairs) if pairs else 0, abs=1e-5)
+
+
+def test_long_streams_are_those_of_short_ones_on_every_lag_that_is_looked_at():
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(2, 20_000)), rng.normal(size=(2, 40_000))
+    x_mask, y_mask = rng.random(x.shape) > 0.1, rng.random(y.shape) > 0.1
+    r, count = pearson(x, x_mask, y, y_mask)
+    assert r.shape == count.shape == (2, 59_999)
+    for lag in (-15_000, 0, 12_345, 39_000):
+        first, last = max(0, -lag), min(20_000, 40_000 - lag)
+        for row in range(2):
+            both = x_mask[row, first:last] & y_mask[row, first + lag : last + lag]
+            a, b = x[row, first:last][both], y[row, first + lag : last + lag][both]
+            assert count[row, lag + 19_999] == len(a)
+            assert r[row, lag + 19_999] == pytest.approx(np.corrcoef(a, b)[0, 1], abs=1e-9)
