@@ -1,6 +1,6 @@
 """Which of several people wears a sensor, and where: scenes composed of motions that the starter never saw.
 
-    python benchmarks/locate.py [--model FOLDER] [--scenes 60] [--out benchmarks/results/locate.json]
+    python benchmarks/locate.py [--model FOLDER] [--scenes 24] [--out benchmarks/results/locate.json]
 
 A scene is a stretch of N people's motion (the demo's CMU and DeepMimic clips, no clip twice), each seen from a side of
 their own in one picture of 640 x 480, with keypoints 1.5 pixels off and some lost. Everybody wears one simulated
@@ -98,9 +98,9 @@ def measure(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="starter")
-    parser.add_argument("--scenes", type=int, default=60)
-    parser.add_argument("--people", type=int, nargs="+", default=[1, 2, 3, 5, 8])
-    parser.add_argument("--seconds", type=float, nargs="+", default=[5.0, 8.0])
+    parser.add_argument("--scenes", type=int, default=24)
+    parser.add_argument("--people", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--seconds", type=float, nargs="+", default=[8.0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "locate.json")
     given = parser.parse_args()
     clips = [clip.motion.resample(RATE_HZ) for clip in load_clips()]

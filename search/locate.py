@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
+import scipy
 
-from motionseek.encoders.base import StreamEncoder
+from motionseek.encoders.base import tokenises
 from motionseek.encoders.preprocess import imu_grid, pose_grid
 from motionseek.errors import QueryError, UsageError
 from motionseek.search.correlate import cosine, lags, pearson
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 CHANCE, CHANCE_UNTRAINED = 0.55, 0.85
 """Least score for 1 s and 15 places tried, with a model and without. Chosen, like TOKEN_WEIGHT, on scenes of the demo's
-clips with an earlier model; on other scenes of the same clips 6 of 192 strangers come through with the starter, 12
+clips with an earlier model; on other scenes of the same clips 7 of 192 strangers come through with the starter, 20
 without a model (benchmarks/results/locate.json)."""
 FLOOR, FLOOR_UNTRAINED = 0.15, 0.25
 """And never less than this: rhythms are alike for as long as they last."""
@@ -269,7 +269,7 @@ class _Tokens:
 
     def __init__(self, model: ModelLike, tracks: Sequence[PoseTrack]) -> None:
         of_imu, of_pose = model.encoders.get((SPACE, "imu")), model.encoders.get((SPACE, "pose"))
-        if not (isinstance(of_imu, StreamEncoder) and isinstance(of_pose, StreamEncoder)):
+        if not (tokenises(of_imu) and tokenises(of_pose)):
             raise QueryError('the model has no "motion" space of IMU and pose to compare in: leave the model away')
         self.of_imu = of_imu
         self.long = any(track.end_s - track.start_s > FINE_TOKENS_UP_TO_S for track in tracks)
@@ -345,7 +345,7 @@ def _best(gain: Float64) -> list[tuple[int | None, float]]:
 
 def _best_pairs(gain: Float64) -> list[tuple[tuple[int, int], float]]:
     stay_out: npt.NDArray[np.float64] = np.zeros((len(gain), len(gain)))
-    rows, columns = linear_sum_assignment(np.hstack([gain, stay_out]), maximize=True)
+    rows, columns = scipy.optimize.linear_sum_assignment(np.hstack([gain, stay_out]), maximize=True)
     return [
         ((int(r), int(c)), float(gain[r, c]))
         for r, c in zip(rows, columns, strict=True)
