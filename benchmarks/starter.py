@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,8 +147,9 @@ def zero_shot_ways(
     person: npt.NDArray[np.int64],
     names: dict[str, str],
     sentences: dict[str, tuple[str, ...]],
-) -> dict[str, dict[str, float]]:
-    """Unit vectors (N, D) of labelled windows → accuracy and macro-F1 of each way to say the classes."""
+) -> dict[str, dict[str, object]]:
+    """Unit vectors (N, D) of labelled windows → accuracy, macro-F1 and what was said for what, of each way to say the
+    classes."""
 
     def encode(texts: list[str]) -> Float32:
         out = model.encode_text(texts, space="clip").global_
@@ -166,9 +168,19 @@ def zero_shot_ways(
     }
     guesses = {way: of.argmax(1) for way, of in scores.items()}
     return {
-        way: {"accuracy": round(accuracy(true, g), 3), "macro_f1": round(macro_f1(true, g), 3)}
+        way: {
+            "accuracy": round(accuracy(true, g), 3),
+            "macro_f1": round(macro_f1(true, g), 3),
+            "said": said_for(true, g, list(names)),
+        }
         for way, g in guesses.items()
     }
+
+
+def said_for(true: npt.NDArray[np.int64], guess: npt.NDArray[np.int64], names: list[str]) -> dict[str, dict[str, int]]:
+    """Class → how often each class was said for it, for indices (N,) into `names`."""
+    found = {name: Counter(guess[true == i].tolist()) for i, name in enumerate(names)}
+    return {name: {names[j]: n for j, n in said.most_common()} for name, said in found.items()}
 
 
 def words_report(z: Float32, activity: npt.NDArray[np.str_], words: Float32, classes: Float32) -> dict[str, object]:
