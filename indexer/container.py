@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from motionseek.errors import DamagedFile
+from motionseek.indexer.vrs import CAMERA, ROTATION, is_vrs, pictures_of
 from motionseek.types import Float64
 
 Int64 = npt.NDArray[np.int64]
@@ -51,6 +52,8 @@ class VideoIndex:
     ordinal: bool
     """The container holds no presentation times (AVI, raw streams): pts is the number of the frame, at a fixed rate."""
     problems: tuple[str, ...]
+    stills: bool = False
+    """The pictures are single images of a VRS file: pts is the number of the picture."""
 
     def time_of(self, pts: int) -> float:
         return float(self.t_s[np.searchsorted(self.pts, pts)])
@@ -120,6 +123,8 @@ def _indexed(path: str, mtime_ns: int, size: int) -> VideoIndex:
     """`index_of`, kept as long as the file stays as it is."""
     if not size:
         raise DamagedFile(path, "is empty")
+    if is_vrs(Path(path)):
+        return _of_stills(path)
     with opened(path) as (container, stream):
         time_base = stream.time_base
         start_pts = round(Fraction(container.start_time or 0, av.time_base) / time_base)
@@ -162,6 +167,38 @@ def _indexed(path: str, mtime_ns: int, size: int) -> VideoIndex:
         ordinal=ordinal,
         problems=tuple(problems),
     )
+
+
+def _of_stills(path: str) -> VideoIndex:
+    pictures = pictures_of(path)
+    if pictures is None:
+        raise DamagedFile(path, f"holds no picture of {CAMERA}")
+    pictures.frame(0)
+    t_s, number = pictures.t_s, np.arange(len(pictures.t_s), dtype=np.int64)
+    last_s = float(np.median(np.diff(t_s))) if len(t_s) > 1 else 0.04
+    return VideoIndex(
+        pts=number,
+        key_pts=number,
+        t_s=t_s,
+        end_s=float(t_s[-1]) + last_s,
+        size=pictures.size,
+        rotation=ROTATION,
+        codec="vrs",
+        camera="Project Aria",
+        for_decord=False,
+        ordinal=False,
+        problems=(),
+        stills=True,
+    )
+
+
+def stills(path: str | Path, numbers: Iterable[int]) -> Iterator[tuple[int, Any]]:
+    """(number, av.VideoFrame) of those pictures of a VRS file that can be read. Raises DamagedFile."""
+    if (pictures := pictures_of(path)) is None:
+        return
+    for number in numbers:
+        with suppress(DamagedFile):
+            yield number, pictures.frame(number)
 
 
 def _packets(container: Any, stream: Any) -> tuple[list[tuple[int | None, int, bool]], int, bool]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from motionseek.indexer.container import Int64, VideoIndex, decoded, opened, unbroken
+from motionseek.indexer.container import Int64, VideoIndex, decoded, opened, stills, unbroken
 
 SEEK_FRAMES = 24
 """A seek costs about as much as decoding so many frames: what the decoder holds in its threads is lost."""
@@ -26,6 +26,9 @@ def picked(path: str | Path, index: VideoIndex, wanted: Int64) -> Iterator[tuple
 
     Raises DamagedFile where the file cannot be opened.
     """
+    if index.stills:
+        yield from stills(path, wanted.tolist())
+        return
     with opened(path) as (container, stream):
         if index.ordinal:
             asked = set(wanted.tolist())

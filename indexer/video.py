@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from motionseek.errors import DamagedFile, UsageError
-from motionseek.indexer.container import Int64, VideoIndex, decoded, index_of, opened, unbroken
+from motionseek.indexer.container import Int64, VideoIndex, decoded, index_of, opened, stills, unbroken
 from motionseek.indexer.decode import picked
 from motionseek.types import Float64, Span, VideoRef
 
@@ -160,6 +160,10 @@ def rgb_frames(
 def _shown(path: str | Path, index: VideoIndex, span: Span | None) -> Iterator[tuple[float, Any]]:
     """Time and av.VideoFrame of every sound frame within `span`, in the order shown."""
     first, last = (-np.inf, np.inf) if span is None else (span.start_s - SLACK_S, span.end_s)
+    if index.stills:
+        inside = np.flatnonzero((index.t_s >= first) & (index.t_s < last))
+        yield from ((float(index.t_s[number]), frame) for number, frame in stills(path, inside.tolist()))
+        return
     with opened(path) as (container, stream):
         if span is not None and not index.ordinal:
             # One key frame early: a seek may land late.

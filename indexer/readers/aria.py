@@ -1,9 +1,9 @@
-"""Project Aria: the two IMUs of a pair of glasses, each on its own clock, from a VRS recording.
+"""Project Aria: the two IMUs of a pair of glasses, each on its own clock, and its colour camera, from a VRS recording.
 
 A `.vrs` file holds a stream for each sensor: `imu-right` (about 1000 Hz) and `imu-left` (about 800 Hz), in m/s² with
 gravity and rad/s, stamped in nanoseconds by one device clock. The factory calibration in the file (rectification and
-bias) is applied. Time 0 is the first stamp of either. The pictures of the three cameras stay in the file, their
-number and rate are told in `extra`: they are single images inside VRS, which no video decoder opens.
+bias) is applied. The pictures of `camera-rgb` are the recording's video, read from the same file. Time 0 is the first
+stamp of any of them. The two grey cameras at the sides are not read; `extra` tells the number and rate of each.
 
 Needs projectaria-tools, the extra `aria`.
 """
@@ -12,24 +12,22 @@ from __future__ import annotations
 
 import os
 import struct
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from motionseek.errors import DamagedFile, MissingExtra, UnitError
+from motionseek.errors import DamagedFile, UnitError
 from motionseek.indexer.readers.base import Reader, file_id
 from motionseek.indexer.readers.checks import checked_imu
 from motionseek.indexer.readers.stamps import cleaned
-from motionseek.types import Float64, Imu, Recording
+from motionseek.indexer.video import probe_checked
+from motionseek.indexer.vrs import CAMERA, is_vrs, open_vrs, pictures_of, stamps_ns
+from motionseek.types import Float64, Imu, Recording, VideoRef
 
 SENSORS = ("imu-right", "imu-left")
-CAMERAS = ("camera-rgb", "camera-slam-left", "camera-slam-right")
+CAMERAS = (CAMERA, "camera-slam-left", "camera-slam-right")
 PLACEMENT = "glasses"
-MAGIC = b"VisionRe"
 HEADER_BYTES = 80
 FIRST_RECORD_AT = 40
 """Where the file's header says at which byte its first record of data starts."""
@@ -39,17 +37,18 @@ Sensor = tuple[Float64, Float64]
 
 
 def read(path: str) -> Recording:
-    """A `.vrs` file → both IMUs. Raises DamagedFile, UnitError, MissingExtra."""
-    provider = _opened(path)
+    """A `.vrs` file → both IMUs and the video. Raises DamagedFile, UnitError, MissingExtra."""
+    provider = open_vrs(path)
     problems: list[str] = []
-    stamps = {name: _stamps_ns(provider, name) for name in SENSORS}
+    stamps = {name: stamps_ns(provider, name) for name in (*SENSORS, CAMERA)}
     held = [ns for ns in stamps.values() if len(ns)]
     if not held:
-        raise DamagedFile(path, "holds no sample of imu-left or imu-right")
+        raise DamagedFile(path, f"holds no sample of imu-left or imu-right, and no picture of {CAMERA}")
     zero_ns = min(int(ns.min()) for ns in held)
+    video = _video(path, zero_ns, problems)
     imus: list[Imu] = []
-    for name, ns in stamps.items():
-        if not len(ns):
+    for name in SENSORS:
+        if not len(ns := stamps[name]):
             problems.append(f"{name}: holds no sample")
             continue
         try:
@@ -57,7 +56,7 @@ def read(path: str) -> Recording:
             imus.append(_imu(path, provider, name, t_s, problems))
         except (DamagedFile, UnitError) as error:
             problems.append(f"{name}: {error.reason}")
-    if not imus:
+    if not imus and video is None:
         raise DamagedFile(path, "; ".join(problems))
     missing = _missing_bytes(path)
     if missing:
@@ -66,59 +65,25 @@ def read(path: str) -> Recording:
         file_id(path),
         path,
         imus=tuple(imus),
+        video=video,
         source_format=ARIA.name,
         problems=tuple(problems),
         extra={"device_time_zero_ns": zero_ns, "device": _device(provider), "pictures": _pictures(provider)},
     )
 
 
-def _opened(path: str) -> Any:
-    """The library's provider of a file. Raises DamagedFile, MissingExtra."""
+def _video(path: str, zero_ns: int, problems: list[str]) -> VideoRef | None:
+    """The video on the clock that is 0 at `zero_ns`; None where no picture can be read, which is a problem."""
+    pictures = pictures_of(path)
+    if pictures is None:
+        return None
     try:
-        with open(path, "rb") as file:
-            magic = file.read(len(MAGIC))
-    except OSError as error:
-        raise DamagedFile(path, f"cannot be read: {error.strerror}") from error
-    if magic != MAGIC:
-        raise DamagedFile(path, "is not a VRS file" if magic else "is empty")
-    try:
-        from projectaria_tools.core import data_provider
-    except ImportError as error:
-        raise MissingExtra("projectaria-tools, which reads VRS files,", "aria") from error
-    try:
-        with _quiet():
-            provider = data_provider.create_vrs_data_provider(path)
-    except (RuntimeError, ValueError, IndexError, MemoryError) as error:
-        raise DamagedFile(path, f"cannot be opened as VRS: {error}") from error
-    if provider is None:
-        raise DamagedFile(path, "cannot be opened as VRS")
-    return provider
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The library tells of every stream it opens on the process's own outputs, past Python."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    kept = {fd: os.dup(fd) for fd in (1, 2)}
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            for fd in kept:
-                os.dup2(nowhere.fileno(), fd)
-        yield
-    finally:
-        for fd, own in kept.items():
-            os.dup2(own, fd)
-            os.close(own)
-
-
-def _stamps_ns(provider: Any, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-    from projectaria_tools.core.sensor_data import TimeDomain
-
-    stream = provider.get_stream_id_from_label(name)
-    if stream is None:
-        return np.empty(0, np.int64)
-    return np.asarray(provider.get_timestamps_ns(stream, TimeDomain.DEVICE_TIME), np.int64)
+        video, its = probe_checked(path)
+    except DamagedFile as error:
+        problems.append(error.reason)
+        return None
+    problems.extend(its)
+    return replace(video, start_s=float(pictures.stamps_ns[0] - zero_ns) * 1e-9)
 
 
 def _imu(path: str, provider: Any, name: str, t_s: Float64, problems: list[str]) -> Imu:
@@ -157,7 +122,7 @@ def _device(provider: Any) -> str:
 
 def _pictures(provider: Any) -> dict[str, dict[str, Any]]:
     """How many there are of each camera, and at what rate."""
-    found = {name: _stamps_ns(provider, name) for name in CAMERAS}
+    found = {name: stamps_ns(provider, name) for name in CAMERAS}
     return {
         name: {"count": len(ns), "rate_hz": round(1e9 / float(np.median(np.diff(ns))), 3) if len(ns) > 1 else 0.0}
         for name, ns in found.items()
@@ -183,16 +148,4 @@ def _missing_bytes(path: str) -> int:
     return max(0, at - size)
 
 
-def _is_vrs(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    if path.suffix.lower() == ".vrs":
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
-
-
-ARIA = Reader("aria", _is_vrs, read, file_id)
+ARIA = Reader("aria", is_vrs, read, file_id)

@@ -8,6 +8,8 @@ import pytest
 
 from motionseek.errors import DamagedFile, MissingExtra
 from motionseek.indexer.readers import discover, read
+from motionseek.indexer.video import frame_times, frames_at, grey_frames, sample
+from motionseek.types import Span
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,30 @@ def test_both_sensors_are_read_on_their_own_clocks(vrs: Path, capfd: pytest.Capt
         assert np.linalg.norm(imu.acc_mps2, axis=1).mean() == pytest.approx(9.82, abs=0.05)
     assert recording.extra["pictures"]["camera-rgb"] == {"count": 8, "rate_hz": pytest.approx(20, abs=0.1)}
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_colour_camera_is_the_video_upright_and_on_the_clock_of_the_sensors(vrs: Path) -> None:
+    from projectaria_tools.core import data_provider
+
+    provider = data_provider.create_vrs_data_provider(str(vrs))
+    stream = provider.get_stream_id_from_label("camera-rgb")
+    pictures = [provider.get_image_data_by_index(stream, i) for i in range(8)]
+    recording = read(vrs)
+    video, zero_ns = recording.video, recording.extra["device_time_zero_ns"]
+    assert video is not None
+    assert (video.size, video.rate_hz) == ((1408, 1408), pytest.approx(20, abs=0.1))
+    shown_s = video.start_s + frame_times(video.path)
+    np.testing.assert_allclose(shown_s, [(held.capture_timestamp_ns - zero_ns) * 1e-9 for _, held in pictures])
+    # The glasses hold the camera a quarter turn off: what they film is upright once turned clockwise.
+    upright = [np.rot90(picture.to_numpy_array(), -1) for picture, _ in pictures]
+    np.testing.assert_array_equal(frames_at(video.path, frame_times(video.path)[[5, 0]]), [upright[5], upright[0]])
+    rows, frames = next(sample(video.path, [0.12, 0.31], size=176))
+    assert (rows.tolist(), frames.shape) == ([0, 1], (2, 176, 176, 3))
+    small = upright[2].reshape(176, 8, 176, 8, 3).mean(axis=(1, 3))
+    assert np.abs(frames[0] - small).mean() < 3
+    grey = list(grey_frames(video.path, longer=44, span=Span(0.09, 0.21)))
+    assert [round(at, 2) for at, _ in grey] == [0.1, 0.15, 0.2]
+    assert np.corrcoef(grey[0][1].ravel(), upright[2].mean(axis=2)[16::32, 16::32].ravel())[0, 1] > 0.95
 
 
 def test_samples_are_calibrated_as_the_library_does(vrs: Path) -> None:
