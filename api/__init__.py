@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from motionseek.imports import without_collecting
+
 if TYPE_CHECKING:
     from motionseek.encoders.model import Model, load_model
     from motionseek.errors import (
@@ -116,7 +118,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.s
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOME_OF[name]), name)
+    with without_collecting():
+        value = getattr(import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value
 

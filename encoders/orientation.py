@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy.spatial.transform import Rotation
+import scipy
 
 from motionseek.types import STANDARD_GRAVITY_MPS2, Float32, Float64
+
+if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation
 
 TILT_GAIN_PER_S = 0.5
 """How fast the accelerometer pulls the tilt upright: half of an error is gone after about 1.4 s."""
@@ -30,7 +35,7 @@ def orientations(acc_mps2: Float32, gyro_rps: Float32, rate_hz: float) -> Float3
         out[i] = turn.as_quat(scalar_first=True)
         believed = turn.inv().apply(np.array([0.0, 0.0, 1.0]))
         pull = TILT_GAIN_PER_S * trust[i] * np.cross(up[i], believed)
-        turn = turn * Rotation.from_rotvec((gyro[i] + pull) / rate_hz)
+        turn = turn * scipy.spatial.transform.Rotation.from_rotvec((gyro[i] + pull) / rate_hz)
     flip = np.where(np.sign((out[1:] * out[:-1]).sum(-1, keepdims=True)) < 0, -1.0, 1.0)
     out[1:] *= np.cumprod(flip, axis=0)  # q and -q are one orientation: no jumps
     return np.ascontiguousarray(out.transpose(1, 2, 0), np.float32)
@@ -43,4 +48,4 @@ def _from_up(up: Float64) -> Rotation:
     upside_down = np.linalg.norm(half, axis=-1) < 1e-6
     axis = np.where(upside_down[:, None], [1.0, 0.0, 0.0], np.cross(up, half))
     w = np.where(upside_down, 0.0, (up * half).sum(-1))
-    return Rotation.from_quat(np.concatenate([w[:, None], axis], axis=1), scalar_first=True)
+    return scipy.spatial.transform.Rotation.from_quat(np.concatenate([w[:, None], axis], axis=1), scalar_first=True)

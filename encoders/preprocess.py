@@ -12,9 +12,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import CubicSpline
-from scipy.ndimage import minimum_filter1d, percentile_filter
-from scipy.signal import firwin, oaconvolve, savgol_filter
+import scipy
 
 from motionseek.errors import UsageError
 from motionseek.types import ANY_PART, PARTS, Bool, Float32, Float64, Imu, PoseTrack, Span
@@ -90,7 +88,7 @@ def resample(
             if at.start < at.stop:
                 values[at] = _low_passed(t_s[held], samples[held], step_s, gap_s, inside_t_s[at], grid_step_s)
     else:
-        values = CubicSpline(t_s, samples)(inside_t_s)
+        values = scipy.interpolate.CubicSpline(t_s, samples)(inside_t_s)
     return np.where(mask[:, None], values, 0.0).astype(np.float32), mask
 
 
@@ -105,11 +103,41 @@ def _low_passed(
     weight = (t_s[after] - t_s[after - 1] <= gap_s).astype(np.float64)[:, None]
     uniform = np.stack([np.interp(uniform_t_s, t_s, column) for column in x.T], axis=1)
     taps = 2 * int(np.ceil(3 * grid_step_s / step_s)) + 1
-    kernel = firwin(taps, 0.45 / grid_step_s, fs=1 / step_s)[:, None]
-    smooth = oaconvolve(uniform * weight, kernel, mode="same", axes=0)
-    total = oaconvolve(weight, kernel, mode="same", axes=0)
+    kernel = _low_pass(taps, 0.9 * step_s / grid_step_s)
+    smooth = _convolved(uniform * weight, kernel)
+    total = _convolved(weight, kernel)
     smooth = np.where(np.abs(total) > 0.2, smooth / np.where(np.abs(total) > 0.2, total, 1.0), uniform)
     return np.stack([np.interp(grid_t_s, uniform_t_s, column) for column in smooth.T], axis=1)
+
+
+# What follows is what scipy.signal has too, whose import alone takes as long as many searches.
+
+
+def _low_pass(taps: int, cutoff: float) -> Float64:
+    """A windowed sinc (Hamming), odd, of unit sum; cutoff as a share of the Nyquist frequency."""
+    kernel: Float64 = np.hamming(taps) * np.sinc(cutoff * (np.arange(taps) - (taps - 1) / 2))
+    return kernel / kernel.sum()
+
+
+def _convolved(x: Float64, kernel: Float64) -> Float64:
+    """x (L, C) with an odd kernel (K,) along time, zeros beyond the ends → (L, C), by overlapping blocks."""
+    length, taps = len(x), len(kernel)
+    size = 1 << max(10, (8 * taps).bit_length())
+    step = size - taps + 1
+    blocks = -(-(length + taps) // step)
+    cut = np.pad(x, ((0, blocks * step - length), (0, 0))).reshape(blocks, step, -1)
+    made = np.fft.irfft(np.fft.rfft(cut, size, axis=1) * np.fft.rfft(kernel, size)[:, None], size, axis=1)
+    made[1:, : taps - 1] += made[:-1, step:]
+    whole: Float64 = made[:, :step].reshape(blocks * step, -1)
+    return whole[taps // 2 : taps // 2 + length]
+
+
+def _slope(x: Float32, window: int, rate_hz: float) -> Float32:
+    """x (B, L, …) → its derivative along time: of the line, or parabola, fitted to `window` samples around each, an odd
+    number (Savitzky and Golay); the ends are held."""
+    ahead = np.arange(window) - window // 2
+    slope: Float32 = scipy.ndimage.correlate1d(x, ahead * rate_hz / (ahead**2).sum(), axis=1, mode="nearest")
+    return slope
 
 
 def _grid_times(start_s: float, end_s: float, rate_hz: float) -> Float64:
@@ -213,24 +241,21 @@ def normalise_pose(xy_px: Float32, seen: Bool, rate_hz: float) -> tuple[Float32,
     shoulder = xy_px[:, :, _SHOULDERS].mean(2)
     trunk_seen = np.asarray(seen[:, :, _HIPS + _SHOULDERS].all(2))
     trunk = np.where(trunk_seen, np.linalg.norm(shoulder - hip, axis=-1), 0.0)
-    size = percentile_filter(trunk, 80, size=(1, min(length, int(3 * rate_hz) | 1)), mode="nearest")
+    size = scipy.ndimage.percentile_filter(trunk, 80, size=(1, min(length, int(3 * rate_hz) | 1)), mode="nearest")
     fallback = np.maximum(trunk.max(axis=1, keepdims=True), 1.0)
     size = np.where(size > 0.05 * fallback, size, fallback)
     joints = np.concatenate([xy_px, hip[:, :, None]], axis=2)
     joints_seen = np.concatenate([seen, seen[:, :, _HIPS].all(2, keepdims=True)], axis=2)
     centre = np.where(trunk_seen[..., None], (hip + shoulder) / 2, 0.0)
     window = min(7, length if length % 2 else length - 1)
-    if window >= 3:
-        velocity = savgol_filter(joints, window, 2, deriv=1, delta=1 / rate_hz, axis=1, mode="nearest")
-    else:
-        velocity = np.zeros_like(joints)
+    velocity = _slope(joints, window, rate_hz) if window >= 3 else np.zeros_like(joints)
     flip = np.array([1, -1], np.float32)
     scale = size[..., None, None]
     position = (joints - centre[:, :, None]) / scale * flip
     velocity = velocity / scale * flip
     # (B, 4, 18, L) before joints become parts: runs of samples are copied, not single numbers
     features = np.ascontiguousarray(np.concatenate([position, velocity], axis=-1).transpose(0, 3, 2, 1))
-    known = minimum_filter1d(joints_seen, window, axis=1, mode="nearest")
+    known = scipy.ndimage.minimum_filter1d(joints_seen, window, axis=1, mode="nearest")
     mask = np.asarray(known[:, :, _JOINTS_OF_PART].all(-1)) & trunk_seen[:, :, None]
     x = features[:, :, _JOINTS_OF_PART].swapaxes(1, 2).reshape(b, len(PARTS), POSE_CHANNELS, length)
     mask = np.ascontiguousarray(mask.transpose(0, 2, 1))

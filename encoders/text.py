@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from motionseek.errors import ModelError
+from motionseek.imports import without_collecting
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ def _open_clip_tokenizer() -> Any:
     if spec is None or spec.loader is None:
         raise ModelError("open_clip, whose vocabulary text is read with, is not installed: pip install open_clip_torch")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with without_collecting():
+        spec.loader.exec_module(module)
     return module
 
 

@@ -12,6 +12,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from motionseek.imports import without_collecting
+
 _CLIENT = "lance_namespace_urllib3_client"
 
 
@@ -32,8 +34,8 @@ def _later(name: str) -> None:
 
 
 def import_lancedb() -> ModuleType:
-    _later(_CLIENT)
-    import lancedb
-
+    with without_collecting():
+        _later(_CLIENT)
+        import lancedb
     module: ModuleType = lancedb
     return module

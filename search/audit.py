@@ -19,7 +19,6 @@ from motionseek.errors import MissingExtra, MotionseekError, UsageError
 from motionseek.indexer.catalog import read_again
 from motionseek.indexer.filters import Filter
 from motionseek.indexer.store import Store
-from motionseek.search.filmed import align_film
 from motionseek.search.sync import sync
 from motionseek.types import ANY_PART, Alignment, Imu, PoseTrack, Recording
 
@@ -202,6 +201,9 @@ def _checks(recording: Recording, model: Model | None, max_offset_s: float) -> I
             yield "body", person, "", partial(_best_pose, known, poses, model, max_offset_s)
     if own and video is not None:
         camera = video.camera or own[0].name
+        # With it come the readers of films, which an archive opened for searching does not need.
+        from motionseek.search.filmed import align_film
+
         yield "camera", own[0].person, camera, partial(align_film, own, video, max_offset_s=max_offset_s)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import theilslopes
+import scipy
 
 from motionseek.search.correlate import parabola, pearson
 from motionseek.search.limbs import RATE_HZ
@@ -70,7 +70,7 @@ def follow(traces: Traces, offset_s: float) -> Line | None:
     if clear.sum() < MIN_WINDOWS:
         return None
     found_s, at_s = found_s[clear], from_middle_s[clear]
-    slope, shift_s = (float(x) for x in theilslopes(found_s, at_s, method="joint")[:2])
+    slope, shift_s = (float(x) for x in scipy.stats.theilslopes(found_s, at_s, method="joint")[:2])
     away_s = np.abs(found_s - shift_s - slope * at_s)
     # 1.48 makes a median distance a standard deviation; windows overlap by half, so half of them are independent.
     spread_s = max(1.48 * float(np.median(away_s)), FLOOR_S)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import irfft, next_fast_len, rfft
+import scipy
 
 from motionseek.errors import QueryError, UsageError
 from motionseek.indexer.filters import Filter
@@ -223,7 +223,8 @@ def lag_curve(tokens: QueryTokens, stream: TokenStream) -> tuple[Float64, Float6
     a masked one left out, drawn to 0 where they are few."""
     phases, _, held, _ = tokens.token.shape
     steps = stream.token.shape[1]
-    size = next_fast_len(held + steps - 1, real=True)
+    fft = scipy.fft
+    size = fft.next_fast_len(held + steps - 1, real=True)
     total = np.zeros((phases, size // 2 + 1), np.complex128)
     pairs, shared = np.zeros((phases, held + steps - 1)), np.zeros((phases, held + steps - 1))
     possible = 0
@@ -232,15 +233,15 @@ def lag_curve(tokens: QueryTokens, stream: TokenStream) -> tuple[Float64, Float6
         if not (mine.any() and theirs.any()):
             continue
         possible = max(possible, min(int(mine.sum(axis=1).max()), int(theirs.sum())))
-        right = rfft(stream.token[p] * theirs[:, None], size, axis=0)
+        right = fft.rfft(stream.token[p] * theirs[:, None], size, axis=0)
         for f in range(phases):
-            left = rfft(tokens.token[f, p] * mine[f][:, None], size, axis=0)
+            left = fft.rfft(tokens.token[f, p] * mine[f][:, None], size, axis=0)
             total[f] += (left.conj() * right).sum(axis=1)
-        there = rfft(mine.astype(np.float64), size, axis=1).conj() * rfft(theirs.astype(np.float64), size)
-        count = np.rint(_lags(irfft(there, size, axis=1), held, steps))
+        there = fft.rfft(mine.astype(np.float64), size, axis=1).conj() * fft.rfft(theirs.astype(np.float64), size)
+        count = np.rint(_lags(fft.irfft(there, size, axis=1), held, steps))
         pairs += count
         shared = np.maximum(shared, count)
-    score = _lags(irfft(total, size, axis=1), held, steps) / np.maximum(pairs, 1)
+    score = _lags(fft.irfft(total, size, axis=1), held, steps) / np.maximum(pairs, 1)
     shared_s = shared * tokens.token_s
     score = score * shared_s / (shared_s + CHANCE_S)
     allowed = shared >= max(MIN_SHARE * possible, 1)

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import solveh_banded
-from scipy.sparse import coo_array
+import scipy
 
 from motionseek.types import Float32, Float64, FloatArray
 
@@ -48,11 +47,11 @@ def _stretch(start_s: Float64, end_s: Float64, score: FloatArray) -> tuple[Float
     bands[-2, 1:] -= SMOOTH
     # What no window says anything about is like its neighbours; alone it is 0.
     bands[-1] += 1e-9
-    solved: Float32 = solveh_banded(bands, share.T @ np.asarray(score, np.float64)).astype(np.float32)
+    solved: Float32 = scipy.linalg.solveh_banded(bands, share.T @ np.asarray(score, np.float64)).astype(np.float32)
     return begins_s + np.arange(count, dtype=np.float64) * INSTANT_S, solved
 
 
-def _shares(first: Float64, last: Float64, count: int) -> coo_array:
+def _shares(first: Float64, last: Float64, count: int) -> scipy.sparse.coo_array:
     """(N, count): how much of each window, from `first` to `last` in instants, each instant is."""
     span = int(np.ceil((last - first).max())) + 1
     at = np.floor(first).astype(np.int64)[:, None] + np.arange(span)
@@ -60,4 +59,4 @@ def _shares(first: Float64, last: Float64, count: int) -> coo_array:
     part = part / (last - first)[:, None]
     row: npt.NDArray[np.int64] = np.broadcast_to(np.arange(len(first))[:, None], at.shape)
     there = (part > 1e-9) & (at < count)
-    return coo_array((part[there], (row[there], at[there])), shape=(len(first), count)).tocsr()
+    return scipy.sparse.coo_array((part[there], (row[there], at[there])), shape=(len(first), count)).tocsr()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+import scipy
 
 from motionseek.encoders.preprocess import resample
 from motionseek.types import PARTS, STANDARD_GRAVITY_MPS2, Bool, Float64, Imu, PoseTrack
@@ -61,8 +61,8 @@ def _times(start_s: float, end_s: float) -> Float64:
 
 def _smooth(x: Float64, mask: Bool, sigma_s: float = SMOOTH_S) -> Float64:
     """Gaussian over the samples that are there: x (L, C), mask (L,)."""
-    weight = gaussian_filter1d(mask.astype(np.float64), sigma_s * RATE_HZ, mode="constant")
-    total = gaussian_filter1d(np.where(mask[:, None], x, 0.0), sigma_s * RATE_HZ, axis=0, mode="constant")
+    weight = scipy.ndimage.gaussian_filter1d(mask.astype(np.float64), sigma_s * RATE_HZ, mode="constant")
+    total = scipy.ndimage.gaussian_filter1d(np.where(mask[:, None], x, 0.0), sigma_s * RATE_HZ, axis=0, mode="constant")
     smooth: Float64 = total / np.maximum(weight, 1e-3)[:, None]
     return smooth
 

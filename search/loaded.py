@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from motionseek.encoders.base import Encoder, StreamEncoder
+from motionseek.encoders.base import Encoder, StreamEncoder, tokenises
 from motionseek.errors import ModelError, QueryError, StaleIndex
+from motionseek.imports import without_collecting
 from motionseek.indexer.ann import AnnIndex, open_index
 from motionseek.indexer.catalog import read_again
 from motionseek.indexer.filters import Filter
@@ -199,7 +200,7 @@ class Loaded:
 
     def stream_encoder(self, modality: str) -> StreamEncoder:
         encoder = self.encoder("motion", "imu" if modality == "imu" else "pose")
-        if not isinstance(encoder, StreamEncoder):
+        if not tokenises(encoder):
             raise QueryError("the motion model of this archive sees one window at a time: it gives no stream of tokens")
         return encoder
 
@@ -208,7 +209,8 @@ def load(model: str | Path | ModelLike) -> ModelLike:
     """A model by its name or folder; one that is loaded already is itself."""
     if not isinstance(model, str | Path):
         return model
-    from motionseek.encoders.model import load_model
+    with without_collecting():
+        from motionseek.encoders.model import load_model
 
     return load_model(model)
 

@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
+import scipy
 
-from motionseek.encoders.base import StreamEncoder
+from motionseek.encoders.base import tokenises
 from motionseek.encoders.preprocess import imu_grid, pose_grid
 from motionseek.errors import QueryError
 from motionseek.search.correlate import cosine, lags, parabola, pearson
 from motionseek.search.drift import ELSEWHERE_S, MAX_DRIFT, SLOWER, Line, follow, reach_s
 from motionseek.search.encode import tokens_of
 from motionseek.search.evidence import evidence
-from motionseek.search.filmed import align_film
 from motionseek.search.query import poses_of, recording_of, sensors_of
 from motionseek.search.traces import Traces, pooled, traces_of
 from motionseek.types import ANY_PART, Alignment, Bool, Evidence, Float64, Imu, PoseTrack, VideoRef
@@ -113,7 +112,8 @@ class Curve:
         blurs_s = [blur_s for blur_s in (MAX_DRIFT * shared_s / 4, MAX_DRIFT * shared_s) if blur_s > BLURRED_S]
         starts_s = [float(self.offset_s[self.peak])]
         for blur_s in blurs_s:
-            wide = uniform_filter1d(np.where(self.allowed, score, 0.0), max(1, round(blur_s / self.step_s)))
+            steps = max(1, round(blur_s / self.step_s))
+            wide = scipy.ndimage.uniform_filter1d(np.where(self.allowed, score, 0.0), steps)
             starts_s.append(float(self.offset_s[np.where(self.allowed, wide, -np.inf).argmax()]))
         apart = [s for i, s in enumerate(starts_s) if all(abs(s - t) > blurs_s[-1] for t in starts_s[:i])]
         lines = [line for s in apart if (line := follow(traces, s)) is not None]
@@ -147,6 +147,9 @@ def sync(
     if not isinstance(media, PoseTrack):
         recording, span = recording_of(media, units=units)
         if recording.video and (not recording.poses or _filmed_by(recording.video, sensors)):
+            # With it come the readers of films, which an archive opened for searching does not need.
+            from motionseek.search.filmed import align_film
+
             return align_film(sensors, recording.video, span=span, max_offset_s=max_offset_s)
     poses = poses_of(media, units=units)
     method = "gyro x limb" if model is None else "motion tokens + gyro x limb"
@@ -195,7 +198,7 @@ def _curve(
 def _token_curve(traces: Traces, track: PoseTrack, sensors: Sequence[Imu], model: Model, offset_s: Float64) -> Float64:
     """Mean cosine of motion tokens, interpolated to the offsets; tokens stand closer where the streams are short."""
     of_imu, of_pose = model.encoders.get((SPACE, "imu")), model.encoders.get((SPACE, "pose"))
-    if not (isinstance(of_imu, StreamEncoder) and isinstance(of_pose, StreamEncoder)):
+    if not (tokenises(of_imu) and tokenises(of_pose)):
         raise QueryError('the model has no "motion" space of IMU and pose to align with: leave the model away')
     worn = sensors if sensors[0].part != ANY_PART else [replace(sensors[0], placement=traces.names[0])]
     one_a_part = {imu.part: imu for imu in worn}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
+import scipy
 
 from motionseek.errors import QueryError
 from motionseek.search.limbs import RATE_HZ, Trace, limb_trace, parts_seen, sensor_trace
@@ -80,7 +80,7 @@ def _detail(x: Float64, mask: Bool, rate_hz: float) -> Float64:
     size = max(1, min(round(SLOW_S * rate_hz), x.shape[-1]))
     weight, slow = mask.astype(np.float64), np.where(mask, x, 0.0)
     for _ in range(2):
-        weight, slow = (uniform_filter1d(v, size, axis=-1, mode="constant") for v in (weight, slow))
+        weight, slow = (scipy.ndimage.uniform_filter1d(v, size, axis=-1, mode="constant") for v in (weight, slow))
     return np.where(mask, x - slow / np.maximum(weight, 1e-3), 0.0)
 
 
