@@ -40,7 +40,7 @@ from motionseek.search.candidates import Columns, Kept, timed
 from motionseek.search.encode import token_probes
 from motionseek.search.motion import REACH_S, needed
 from motionseek.search.rerank import QueryTokens, fit_near
-from motionseek.types import Float32
+from motionseek.types import PARTS, Float32
 
 HERE = Path(__file__).parent
 STRIDE_S, WANTED = 1.0, 11
@@ -124,10 +124,10 @@ class Made:
         at.append(time.perf_counter())
         keys, which = streams_of(self.columns, found)
         spans = needed(keys, which, found.offset_s, (query.start_s, query.start_s + WINDOW_S))
-        held = self.store.tokens("motion", keys, spans)
+        held = self.store.tokens("motion", keys, spans, parts=[PARTS[WRIST]])
         streams = [(s.start_s, s.token, s.mask) for s in (held[key] for key in keys)]
         at.append(time.perf_counter())
-        fitted = fit_near(query, streams, which, found.offset_s, REACH_S, min_share=MIN_SHARE)
+        fitted = fit_near(query.only(query.worn), streams, which, found.offset_s, REACH_S, min_share=MIN_SHARE)
         best = int(self.columns.recording[found.row[int(fitted.score.argmax())]])
         at.append(time.perf_counter())
         spent = np.diff(at) * 1e3

@@ -8,7 +8,7 @@ anybody sees.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -262,11 +262,17 @@ class Store:
         return windows, matrix
 
     def tokens(
-        self, space: str, keys: Sequence[StreamKey], spans: Mapping[StreamKey, Span] | None = None
+        self,
+        space: str,
+        keys: Sequence[StreamKey],
+        spans: Mapping[StreamKey, Span] | None = None,
+        *,
+        parts: Collection[str] | None = None,
     ) -> dict[StreamKey, TokenStream]:
         """Token streams of `keys`, in one read. A key without tokens is left out.
 
         spans: where only a stretch of a long recording is wanted; the stream then has the tokens that it touches.
+        parts: where only these of its parts are wanted, which are all masked where it has none of them.
         Raises ArchiveError where the table is damaged.
         """
         name = token_table_name(space)
@@ -276,7 +282,7 @@ class Store:
         try:
             if name not in self._readers:
                 self._readers[name] = TokenReader(table, self.readable_ids().combine_chunks())
-            return self._readers[name].read(keys, spans or {})
+            return self._readers[name].read(keys, spans or {}, parts)
         except (OSError, RuntimeError) as error:
             raise ArchiveError(_damaged(self.uri, name, error)) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -66,8 +66,11 @@ class TokenReader:
         self._kept: dict[int, _Chunk] = {}
         self._kept_bytes, self._lock = 0, Lock()
 
-    def read(self, keys: Sequence[StreamKey], spans: Mapping[StreamKey, Span]) -> dict[StreamKey, TokenStream]:
-        """The streams of keys, cut to their spans; those without tokens there are left out."""
+    def read(
+        self, keys: Sequence[StreamKey], spans: Mapping[StreamKey, Span], parts: Collection[str] | None = None
+    ) -> dict[StreamKey, TokenStream]:
+        """The streams of keys, cut to their spans; those without tokens there are left out. parts: only these of their
+        parts, masked where a stream has nothing of them."""
         wanted: dict[StreamKey, tuple[Int64, int, int]] = {}
         for key in dict.fromkeys(keys):
             begin, end = self._rows.get((key.recording_id, key.modality, key.person), (0, 0))
@@ -79,8 +82,12 @@ class TokenReader:
             if len(at):
                 first = max(first, int(self._first[at].min()))
                 wanted[key] = at, first, min(stop, int(self._stop[at].max()))
+        if parts is not None:
+            worn = {key: at[[self._part[i] in parts for i in at.tolist()]] for key, (at, _, _) in wanted.items()}
+            # One row of a stream that has none of them says how wide its tokens are.
+            wanted = {key: (worn[key] if len(worn[key]) else at[:1], *place) for key, (at, *place) in wanted.items()}
         chunks = self._chunks(np.concatenate([at for at, _, _ in wanted.values()])) if wanted else {}
-        return {key: self._stream(key.modality, *place, chunks) for key, place in wanted.items()}
+        return {key: self._stream(key.modality, *place, chunks, parts) for key, place in wanted.items()}
 
     def _cut(self, row: int, span: Span | None) -> tuple[int, int]:
         """The first token that a span touches and the one after the last."""
@@ -90,13 +97,22 @@ class TokenReader:
         return int(np.floor(first + 1e-6)), int(np.ceil(stop - 1e-6))
 
     def _stream(
-        self, modality: Modality, at: Int64, first: int, stop: int, chunks: Mapping[int, _Chunk]
+        self,
+        modality: Modality,
+        at: Int64,
+        first: int,
+        stop: int,
+        chunks: Mapping[int, _Chunk],
+        wanted: Collection[str] | None,
     ) -> TokenStream:
         row = int(at[0])
         parts, token_s = slots(modality)[: self._slots[row]], float(self._token_s[row])
+        parts = parts if wanted is None else tuple(part for part in parts if part in wanted)
         token = np.zeros((len(parts), stop - first, chunks[row].int8.shape[1]), np.float32)
         mask = np.zeros(token.shape[:2], np.bool_)
         for i in at.tolist():
+            if self._part[i] not in parts:
+                continue
             begins, chunk, part = int(self._first[i]), chunks[i], parts.index(self._part[i])
             here = slice(max(0, first - begins), stop - begins)
             held = chunk.mask[here]

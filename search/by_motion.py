@@ -53,9 +53,12 @@ def by_motion(loaded: Loaded, asked: Query, plan: Plan, rerank: Rerank, wanted: 
     with clock("tokens"):
         keys, which = streams_of(opened.columns, best)
         spans = needed(keys, which, best.offset_s, asked.meant)
-        held = loaded.store.tokens(plan.space, keys, spans)
+        # Vectors of one part are made from all of them; else only what the query has is compared.
+        worn = tokens.worn if rerank == "token" else list(range(len(PARTS)))
+        held = loaded.store.tokens(plan.space, keys, spans, parts=[PARTS[part] for part in worn])
+        tokens = tokens.only(worn)
     with clock("rerank"):
-        streams = [(s.start_s, s.token[: len(PARTS)], s.mask[: len(PARTS)]) for s in (held[key] for key in keys)]
+        streams = [(s.start_s, s.token, s.mask) for s in (held[key] for key in keys)]
         fitted = fit_near(tokens, streams, which, best.offset_s, REACH_S, min_share=MIN_SHARE)
         levels = {"projected": best.score, "token": fitted.score}
         score = fitted.score

@@ -44,6 +44,16 @@ class QueryTokens:
             raise UsageError(f"query tokens must be (F, P, T, D) with mask (F, P, T), not {self.token.shape}")
 
     @property
+    def worn(self) -> list[int]:
+        """The parts that it has, by their place."""
+        there: list[int] = np.flatnonzero(self.mask.any(axis=(0, 2))).tolist()
+        return there
+
+    def only(self, parts: list[int]) -> QueryTokens:
+        """The same of these parts alone."""
+        return QueryTokens(self.start_s, self.token_s, self.token[:, parts], self.mask[:, parts])
+
+    @property
     def phases(self) -> int:
         return len(self.token)
 
@@ -84,9 +94,27 @@ def interleaved(start_s: float, token_s: float, token: Float32, mask: Bool, phas
 
 def _joined(token: Float32, mask: Bool) -> Float32:
     """(..., P, T, D) → (..., T, P * D) with masked tokens zero: one product then sums the cosines of all parts."""
-    kept = np.where(mask[..., None], token, np.float32(0))
+    kept = token if mask.all() else np.where(mask[..., None], token, np.float32(0))
     moved = np.moveaxis(kept, -3, -2)
     return np.ascontiguousarray(moved).reshape(*moved.shape[:-2], -1)
+
+
+def _summed(asked: Float32, stored: Float32, first: int, last: int) -> Float32:
+    """asked (F, T, K), stored (B, T', K) → (B, F, last - first + 1): the sum over t of asked[t] · stored[t + lag]."""
+    phases, steps, width = asked.shape
+    count, length, _ = stored.shape
+    lags = last - first + 1
+    if lags > steps:
+        pairs = asked.reshape(phases * steps, width) @ stored.swapaxes(1, 2)
+        return _diagonals(pairs.reshape(count, phases, steps, length), first, last)
+    # For few lags one product with the query laid out at each of them is less than the products of all pairs.
+    laid = np.zeros((phases, lags, length, width), np.float32)
+    for lag in range(first, last + 1):
+        begin, end = max(0, lag), min(length, lag + steps)
+        if begin < end:
+            laid[:, lag - first, begin:end] = asked[:, begin - lag : end - lag]
+    total = stored.reshape(count, length * width) @ laid.reshape(phases * lags, length * width).T
+    return np.asarray(total.reshape(count, phases, lags))
 
 
 def _diagonals(pairs: Float32, first: int, last: int) -> Float32:
@@ -127,24 +155,19 @@ def lag_scores(
     if token.ndim != 4 or token.shape[1] != query.token.shape[1] or token.shape[3] != query.token.shape[3]:
         raise UsageError(f"tokens of shape {token.shape} cannot be compared with a query of {query.token.shape}")
     # What the query does not have cannot meet anything: one wrist needs a sixth of the products.
-    used = query.mask.any(axis=(0, 2))
-    query = QueryTokens(query.start_s, query.token_s, query.token[:, used], query.mask[:, used])
-    token, mask = token[:, used], mask[:, used]
-    most = mask.sum(axis=2) if held is None else held[:, used]
-    phases, parts, steps, _ = query.token.shape
-    asked = _joined(query.token, query.mask).reshape(phases * steps, -1)
-    stored = np.zeros((len(token), parts, token.shape[3], token.shape[2]), np.float32)
-    np.copyto(stored, token.swapaxes(2, 3), where=mask[:, :, None])
-    asked_there = query.mask.transpose(0, 2, 1).reshape(phases * steps, parts).astype(np.float32)
-    shape = (len(token), phases, steps, token.shape[2])
-    total = _diagonals((asked @ stored.reshape(len(token), -1, token.shape[2])).reshape(shape), first, last)
+    if len(used := query.worn) < query.token.shape[1]:
+        query, token, mask = query.only(used), token[:, used], mask[:, used]
+        held = None if held is None else held[:, used]
+    most = mask.sum(axis=2) if held is None else held
+    _, parts, steps, _ = query.token.shape
+    total = _summed(_joined(query.token, query.mask), _joined(token, mask), first, last)
     count = np.full(total.shape, steps * parts, np.float32)
     # Where all tokens are there, and at every lag, nothing has to be counted.
     inside = first >= 0 and last + steps <= token.shape[2] and bool(query.mask.all())
     holed = ~mask.all(axis=(1, 2)) if inside else np.ones(len(token), np.bool_)
     if holed.any():
-        pairs = (asked_there @ mask[holed].astype(np.float32)).reshape(-1, *shape[1:])
-        count[holed] = _diagonals(pairs, first, last)
+        asked, stored = (x.swapaxes(1, 2).astype(np.float32) for x in (query.mask, mask[holed]))
+        count[holed] = _summed(asked, stored, first, last)
     # What could meet at all: a wrist sensor against a whole body, a long query against a short clip.
     possible = np.minimum(most[:, None], query.mask.sum(axis=2)[None]).sum(axis=2)
     enough = count > np.maximum(min_share * possible[..., None], 0.5) - 1e-3
@@ -207,8 +230,8 @@ def fit_near(
     streams: (start_s, token (P, T, D), mask (P, T)) of each stream.   stream: (N,) which one a guess is on.
     offset_s: (N,) guessed offsets.
     """
-    used = query.mask.any(axis=(0, 2))
-    query = QueryTokens(query.start_s, query.token_s, query.token[:, used], query.mask[:, used])
+    used = query.worn
+    query = query.only(used)
     reach = max(1, int(np.ceil(reach_s / query.token_s - 1e-9)))
     steps = query.token.shape[2] + 2 * reach
     start = np.array([s[0] for s in streams], np.float64)[stream] if len(streams) else np.zeros(0)
@@ -217,9 +240,8 @@ def fit_near(
     parts, width = query.token.shape[1], query.token.shape[3]
     token = np.zeros((len(stream), parts, steps, width), np.float32)
     mask = np.zeros((len(stream), parts, steps), np.bool_)
-    at_parts = np.flatnonzero(used).tolist()
     # A slice of one part costs a third of picking it.
-    slots = slice(at_parts[0], at_parts[-1] + 1) if len(at_parts) == 1 else at_parts
+    slots = slice(used[0], used[0] + 1) if len(used) == 1 else used
     for i, (of, at) in enumerate(zip(stream.tolist(), first.tolist(), strict=True)):
         _, tokens, there = streams[of]
         begin, end = max(at, 0), min(at + steps, tokens.shape[1])

@@ -264,8 +264,10 @@ class _TokenLook:
         found = self._found(asked, kept, count)
         keys, which = streams_of(self.opened.columns, found)
         meant = asked.start_s, asked.start_s + asked.duration_s
-        held = self._loaded.store.tokens(self._space, keys, needed(keys, which, found.offset_s, meant))
-        streams = [(s.start_s, s.token[: len(PARTS)], s.mask[: len(PARTS)]) for s in (held[key] for key in keys)]
+        spans = needed(keys, which, found.offset_s, meant)
+        held = self._loaded.store.tokens(self._space, keys, spans, parts=[PARTS[part] for part in asked.worn])
+        streams = [(s.start_s, s.token, s.mask) for s in (held[key] for key in keys)]
+        asked = asked.only(asked.worn)
         return found, fit_near(asked, streams, which, found.offset_s, REACH_S, min_share=MIN_SHARE).score
 
 
