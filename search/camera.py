@@ -22,8 +22,9 @@ from motionseek.types import Alignment, Bool, Evidence, Float64, Imu
 METHOD = "gyro x picture"
 BLOCK_S = 1.25
 """Mean and slope are removed within a block: the gyro's bias and slow pans fall out, shaking stays."""
-EVENED = 0.75
-"""How far the picture's frequencies are made equally strong, from 0 to 1: all the way would raise noise too much."""
+EVENED, EVENED_STEADIED = 0.75, 0.5
+"""How far the picture's frequencies are made equally strong, from 0 to 1: all the way would raise noise too much, of
+which more is in what a stabiliser left."""
 EVENED_OVER = 5
 """Frequencies, half a period a block apart, whose strength is taken together."""
 UP_TO_HZ = 8.0
@@ -120,7 +121,7 @@ class Blocks:
         waves = _waves(edge_s.mean(axis=-1), there, block_s)
         y = np.swapaxes(waves, -1, -2) @ np.where(there[..., None], motion.rate[at], 0.0)
         speed = float(np.sqrt((y**2).sum() / max(there.sum(), 1)))
-        even = _evened(y)
+        even = _evened(y, EVENED if motion.steadying is None else EVENED_STEADIED)
         onto, y = waves * even, y * even[:, None]
         power = (y**2).sum(axis=(1, 2))
         limit = LIMIT * float(np.median(power)) if len(power) else 0.0
@@ -161,10 +162,10 @@ def _waves(t: Float64, there: Bool, block_s: float) -> Float64:
     return waves
 
 
-def _evened(y: Float64) -> Float64:
+def _evened(y: Float64, how_far: float) -> Float64:
     """(K, Q, 3) → (Q,) by what its frequencies are to be multiplied to be more equally strong."""
     power = scipy.ndimage.uniform_filter1d((y**2).mean(axis=(0, 2)), min(EVENED_OVER, y.shape[1]), mode="nearest")
-    factor: Float64 = np.maximum(power, 1e-6 * power.max(initial=0.0) + 1e-18) ** (-EVENED / 2)
+    factor: Float64 = np.maximum(power, 1e-6 * power.max(initial=0.0) + 1e-18) ** (-how_far / 2)
     return factor
 
 
