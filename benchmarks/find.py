@@ -135,6 +135,8 @@ def main() -> None:
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
         "model": {"name": given.model, "fingerprint": model.fingerprint},
     }
+    if given.only and given.out.is_file():
+        result = json.loads(given.out.read_text()) | result
     validation, test = halves(data)
     for name, motions, more in (("validation", validation, test), ("test", test, validation)):
         if given.only in (None, name):

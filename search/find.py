@@ -234,10 +234,11 @@ def lag_curve(tokens: QueryTokens, stream: TokenStream) -> tuple[Float64, Float6
         if not (mine.any() and theirs.any()):
             continue
         possible = max(possible, min(int(mine.sum(axis=1).max()), int(theirs.sum())))
-        right = fft.rfft(stream.token[p] * theirs[:, None], size, axis=0)
-        for f in range(phases):
-            left = fft.rfft(tokens.token[f, p] * mine[f][:, None], size, axis=0)
-            total[f] += (left.conj() * right).sum(axis=1)
+        # Along contiguous rows, and in single precision, which a mean of cosines does not feel.
+        right = fft.rfft(np.ascontiguousarray((stream.token[p] * theirs[:, None]).T, np.float32), size)
+        worn = (tokens.token[:, p] * mine[..., None]).swapaxes(1, 2)
+        left = fft.rfft(np.ascontiguousarray(worn, np.float32), size)
+        total += np.einsum("fdk,dk->fk", left.conj(), right)
         there = fft.rfft(mine.astype(np.float64), size, axis=1).conj() * fft.rfft(theirs.astype(np.float64), size)
         count = np.rint(_lags(fft.irfft(there, size, axis=1), held, steps))
         pairs += count

@@ -135,7 +135,7 @@ def test_every_lag_scores_the_mean_cosine_of_what_meets():
     at = {round(float(t), 6): i for i, t in enumerate(offset_s)}
     assert set(wanted) <= set(at)
     for t, (value, _) in wanted.items():
-        assert score[at[t]] == pytest.approx(value, abs=1e-6)
+        assert score[at[t]] == pytest.approx(value, abs=1e-5)
     most = max(longest for _, longest in wanted.values())
     assert all(wanted[t][1] >= MIN_SHARE * most * 0.5 for t, i in at.items() if allowed[i])
     assert np.allclose(np.diff(offset_s), 0.2 / phases)
