@@ -31,8 +31,9 @@ from motionseek.types import ANY_PART, Alignment, Bool, Evidence, Float64, Imu, 
 if TYPE_CHECKING:
     from motionseek.encoders.model import Model
 
-MIN_CONFIDENCE, MIN_CONFIDENCE_OF_FEW = 0.10, 0.15
-"""Of three sensors or more, and of fewer. Of 600 pairs of strangers (7 to 22 s) three and three came through."""
+MIN_CONFIDENCE, MIN_CONFIDENCE_OF_FEW, BY_TOKENS = 0.10, 0.15, 0.13
+"""Of three sensors or more, of fewer, and of fewer with tokens. Chosen on the validation motions of benchmarks/sync.py:
+of 327 strangers (one sensor, 10 and 20 s) four came through without tokens, none with them."""
 MIN_OVERLAP_S = 2.0
 MIN_OVERLAP_SHARE = 0.3
 """Least overlap, as a share of the shorter stream."""
@@ -53,7 +54,8 @@ class Curve:
     """Scores of a body's sensors against one pose, over regular offsets.
 
     traces: what is compared (`Traces.detail`).   offset_s: (M,).   parts: (S, M) correlation of each sensor with its
-    limb.   trace: (M,) their mean.   tokens: (M,) or None.   allowed: (M,) where enough of the streams overlap.
+    limb.   trace: (M,) their mean.   sharp: (M,) the same with frequencies evened out, by which the peak is chosen.
+    tokens: (M,) or None.   allowed: (M,) where enough of the streams overlap.
     """
 
     person: str
@@ -61,12 +63,13 @@ class Curve:
     offset_s: Float64
     parts: Float64
     trace: Float64
+    sharp: Float64
     tokens: Float64 | None
     allowed: Bool
 
     @property
     def score(self) -> Float64:
-        score = self.trace if self.tokens is None else (self.trace + self.tokens) / 2
+        score = self.sharp if self.tokens is None else (self.sharp + self.tokens) / 2
         return np.where(self.allowed, score, -np.inf)
 
     @property
@@ -192,7 +195,11 @@ def _curve(
         allowed &= np.abs(offset_s) <= max_offset_s + 1e-9
     tokens = None if model is None else _token_curve(traces, track, sensors, model, offset_s)
     trace = pooled(r, count, looked.rate_hz)
-    return Curve(track.person, detail, offset_s, r, trace, tokens, allowed)
+    sharp = trace
+    if not long:
+        even = looked.evened()
+        sharp = pooled(pearson(even.sensor, even.sensor_mask, even.limb, even.limb_mask)[0], count, looked.rate_hz)
+    return Curve(track.person, detail, offset_s, r, trace, sharp, tokens, allowed)
 
 
 def _token_curve(traces: Traces, track: PoseTrack, sensors: Sequence[Imu], model: Model, offset_s: Float64) -> Float64:
@@ -230,7 +237,8 @@ def _judged(curve: Curve, method: str) -> Alignment:
     names = curve.traces.names
     parts = {name: float(r[at]) for name, r in zip(names, curve.parts, strict=True)}
     own_s = {name: curve.refined_s(r) for name, r in zip(names, curve.parts, strict=True)}
-    needed = MIN_CONFIDENCE if len(parts) >= 3 else MIN_CONFIDENCE_OF_FEW
+    few = MIN_CONFIDENCE_OF_FEW if curve.tokens is None else BY_TOKENS
+    needed = MIN_CONFIDENCE if len(parts) >= 3 else few
     if confidence < needed:
         reason = f"several offsets fit about as well (confidence {confidence:.2f}, {needed:.2f} is needed)"
         likeliest = (offset_s, *aliases_s)[:5]

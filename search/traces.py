@@ -16,6 +16,8 @@ MIN_SPEED_RPS = 0.12
 """A stream whose turning speed varies less than this (standard deviation) does not move."""
 CHANCE_S = 3.0
 """Length of overlap at which half of a correlation is taken for chance."""
+EVENED, EVENED_OVER_HZ, EVENED_UP_TO_HZ = 0.75, 0.25, 4.0
+"""How far frequencies are made equally strong, from 0 to 1; the band over which strength is taken; the highest one."""
 SLOW_S = 20.0
 """What varies slower than this is left out: whether somebody walks or sits at all is alike at lags of minutes."""
 
@@ -64,6 +66,13 @@ class Traces:
             limb=_detail(np.sqrt(self.limb), self.limb_mask, self.rate_hz),
         )
 
+    def evened(self) -> Traces:
+        """Traces of `detail` with their frequencies about equally strong: a rhythm alone fits at many lags, what
+        happens beside it at one. Their peak is higher above all others, though no better placed."""
+        sides = ((self.sensor, self.sensor_mask), (self.limb, self.limb_mask))
+        sensor, limb = (_evened(x, mask, self.rate_hz) for x, mask in sides)
+        return replace(self, sensor=sensor, limb=limb)
+
     def slower(self, factor: int) -> Traces:
         """Every `factor`-th sample: what the traces' low-pass leaves lies far below a quarter of RATE_HZ."""
         return replace(
@@ -82,6 +91,16 @@ def _detail(x: Float64, mask: Bool, rate_hz: float) -> Float64:
     for _ in range(2):
         weight, slow = (scipy.ndimage.uniform_filter1d(v, size, axis=-1, mode="constant") for v in (weight, slow))
     return np.where(mask, x - slow / np.maximum(weight, 1e-3), 0.0)
+
+
+def _evened(x: Float64, mask: Bool, rate_hz: float) -> Float64:
+    waves = scipy.fft.rfft(np.where(mask, x, 0.0), axis=-1)
+    power = scipy.ndimage.uniform_filter1d(
+        np.abs(waves) ** 2, max(3, round(EVENED_OVER_HZ * x.shape[-1] / rate_hz)), axis=-1
+    )
+    factor = (power + 1e-3 * power.max(axis=-1, keepdims=True) + 1e-18) ** (-EVENED / 2)
+    kept = scipy.fft.rfftfreq(x.shape[-1], 1 / rate_hz) <= EVENED_UP_TO_HZ
+    return np.where(mask, scipy.fft.irfft(waves * factor * kept, x.shape[-1], axis=-1), 0.0)
 
 
 def traces_of(sensors: Sequence[Imu], track: PoseTrack) -> list[Traces]:
