@@ -78,6 +78,26 @@ def test_another_cameras_gyro_is_refused(seconds):
     assert all(alignment.reason for alignment in found)
 
 
+@pytest.mark.parametrize("seconds", [3, 5])
+def test_a_gyro_that_was_cut_with_its_short_picture(seconds):
+    for seed in range(4):
+        motion = HeadMotion.random(np.random.default_rng(seed), 12.0, vigour=0.5)
+        span = Span(4.0, 4.0 + seconds)
+        imu = motion.imu(rng=np.random.default_rng(1)).crop(span)
+        found = align_camera(moved(imu, 3.3), seen(motion, span.start_s, span.end_s), max_offset_s=8)
+        assert found.offset_s == pytest.approx(-3.3, abs=0.01)
+        other = motion_of(seed + 20).imu(rng=np.random.default_rng(1)).crop(span)
+        assert not align_camera(other, seen(motion, span.start_s, span.end_s), max_offset_s=8).accepted
+
+
+@pytest.mark.parametrize("rate_hz", [4.0, 10.0, 60.0])
+def test_few_frames_a_second_and_many(rate_hz):
+    motion = motion_of(11)
+    picture = seen(motion, 4, 20, rate_hz=rate_hz)
+    found = align_camera(motion.imu(rng=np.random.default_rng(1), offset_s=1.25), picture, max_offset_s=8)
+    assert found.offset_s == pytest.approx(1.25, abs=0.005)
+
+
 @pytest.mark.parametrize("ppm", [-500, 0, 80, 500])
 def test_drift_over_minutes(ppm):
     motion = motion_of(3, 120)

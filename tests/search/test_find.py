@@ -94,6 +94,14 @@ def test_recordings_come_in_any_number(archive, takes, tmp_path, model):
     assert not one.find(a_copy(takes, 2))
 
 
+def test_two_recordings_may_hold_the_same_sensor(takes, tmp_path, model):
+    """Kept twice, for instance, in two cuts."""
+    other = replace(takes[3], recording_id="f" * 64, uri="other camera")
+    index([replace(take, poses=(), video=None) for take in (*takes[:6], other)], tmp_path / "archive", models=[model])
+    found = open_archive(tmp_path / "archive", models=[model]).find(a_copy(takes, 3))
+    assert {m.uri for m in found.matches} == {"take 3", "other camera"}
+
+
 def test_what_cannot_be_asked(archive, takes):
     sensor = a_copy(takes, 0)[0]
     with pytest.raises(QueryError, match="placement"):

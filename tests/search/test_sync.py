@@ -13,6 +13,7 @@ from motionseek.encoders.simulate.mocap import read_amc
 from motionseek.encoders.simulate.sensors import virtual_imu
 from motionseek.errors import QueryError
 from motionseek.search.sync import sync
+from motionseek.search.traces import Traces
 from motionseek.types import Imu, PoseTrack, Span
 
 
@@ -114,3 +115,16 @@ def test_virtual_sensors_and_a_virtual_camera(data_dir: Path):
     track = view(motion.resample(30), Camera.around(motion, 25), rng=rng, noise_px=1.5, start_s=60.0)
     part = Span(track.start_s + 4, track.start_s + 16)
     assert sync(imus, track.crop(part)).offset_s == pytest.approx(-40.0, abs=0.05)
+
+
+def test_frequencies_are_evened_and_gaps_stay_gaps():
+    t_s = np.arange(0, 20, 0.01)
+    x = np.sin(2 * np.pi * 0.8 * t_s) + 0.1 * np.sin(2 * np.pi * 2.1 * t_s) + np.sin(2 * np.pi * 6 * t_s)
+    there = np.ones((1, len(t_s)), np.bool_)
+    gap = np.abs(t_s - 10)[None] > 0.5
+    evened = Traces(("head",), 0.0, x[None], there, 0.0, x[None], gap).evened()
+    waves = np.abs(np.fft.rfft(evened.sensor[0]))[[16, 42, 120]]
+    # A tenth of the strength to the power of a quarter, less what a floor of a thousandth of the power adds.
+    assert waves[1] / waves[0] == pytest.approx(0.1**0.25, abs=0.03)
+    assert waves[2] < 1e-6 * waves[0]
+    assert np.abs(evened.limb[~gap]).max() == 0
