@@ -3,7 +3,7 @@
     python benchmarks/search_speed.py [--sizes 10000 100000 1000000] [--out benchmarks/results/search_speed.json]
 
 Made streams (structured_vectors.py), one wrist, queries of 5 s at a random phase; the query's tokens are given. The
-whole answer is what a search does: 25 probes looked up in FAISS, the tokens of 300 candidates read from Lance, their
+whole answer is what a search does: 45 probes looked up in FAISS, the tokens of 300 candidates read from Lance, their
 exact score at every lag. The bound is the bare FAISS call plus the bare matrix product of the same sizes, in the same
 run. Others: LanceDB's vector search (one vector, at the recall of ours), its multivector search and fast-plaid, which
 rank windows by tokens without time, up to --tokens-most windows. For fast-plaid name the Python that has it in
@@ -44,6 +44,7 @@ from motionseek.types import PARTS, Float32
 
 HERE = Path(__file__).parent
 STRIDE_S, WANTED = 1.0, 11
+STEPS = ("fresh", "answer", "vector", "tokens")
 
 FRESH = """
 import json, sys, time
@@ -291,11 +292,17 @@ def fresh(folder: Path) -> dict[str, float]:
     return {name: round(float(np.median([t[name] for t in told])), 2) for name in told[0]}
 
 
+def load() -> float:
+    """How many processes ran beside, on the average of the last minute."""
+    return round(os.getloadavg()[0], 1)
+
+
 def draw(report: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    sizes = [int(size) for size in report["sizes"]]
-    rows = list(report["sizes"].values())
+    held = {int(size): row for size, row in report["sizes"].items() if "whole_answer" in row}
+    sizes = sorted(held)
+    rows = [held[size] for size in sizes]
     figure = Figure(figsize=(6, 3.6), dpi=100)
     axes = figure.add_subplot()
     axes.plot(sizes, [r["whole_answer"]["p50_ms"] for r in rows], "o-", label="whole answer, p50")
@@ -312,7 +319,7 @@ def keep(report: dict[str, Any], out: Path | None, picture: Path | None) -> None
     """What was measured so far: a million windows take their time."""
     if out:
         out.write_text(json.dumps(report, indent=1) + "\n")
-    if picture:
+    if picture and report.get("sizes"):
         draw(report, picture)
 
 
@@ -323,34 +330,38 @@ def main() -> None:
     parser.add_argument(
         "--tokens-most", type=int, default=10_000, help="windows for engines that hold each one's tokens"
     )
+    parser.add_argument(
+        "--only", nargs="+", choices=STEPS, help="measure only this, and keep the rest of what --out holds"
+    )
     parser.add_argument("--picture", type=Path, help="where to draw the growth")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    report: dict[str, Any] = {
-        "machine": {
-            "processor": platform.machine(),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-            "load_before": round(os.getloadavg()[0], 1),
-        },
-        "versions": {"faiss": faiss.__version__, "lancedb": lancedb.__version__},
-        "queries": args.queries,
-        "sizes": {},
+    report: dict[str, Any] = json.loads(args.out.read_text()) if args.only and args.out and args.out.exists() else {}
+    report["machine"] = {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
     }
-    with tempfile.TemporaryDirectory() as name:
-        report["fresh_process"] = fresh(Path(name))
-    for size in args.sizes:
+    report |= {"versions": {"faiss": faiss.__version__, "lancedb": lancedb.__version__}, "queries": args.queries}
+    steps = args.only or STEPS
+    if "fresh" in steps:
+        with tempfile.TemporaryDirectory() as name:
+            report["fresh_process"] = {"load_before": load(), **fresh(Path(name))}
+        keep(report, args.out, None)
+    for size in args.sizes if set(steps) - {"fresh"} else ():
         with tempfile.TemporaryDirectory() as name:
             made = Made(size, Path(name), args.queries)
-            told = report["sizes"][str(len(made.windows))] = ours(made)
-            keep(report, args.out, args.picture)
-            told["one_vector"] = lance_vectors(made, Path(name) / "peer")
-            if size <= args.tokens_most:
+            told = report.setdefault("sizes", {}).setdefault(str(len(made.windows)), {})
+            if "answer" in steps:
+                told |= {"load_before": load(), **ours(made)}
+                keep(report, args.out, args.picture)
+            if "vector" in steps:
+                told["one_vector"] = {"load_before": load(), **lance_vectors(made, Path(name) / "peer")}
+            if "tokens" in steps and size <= args.tokens_most:
                 windows = tokens_of_windows(made)
                 told["lancedb_multivector"] = lance_multivectors(made, windows, Path(name) / "peer")
                 told["fast_plaid"] = plaid(made, windows, Path(name))
-            print(size, json.dumps(told, indent=1), flush=True)
         keep(report, args.out, args.picture)
     print(json.dumps(report, indent=1))
 

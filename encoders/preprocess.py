@@ -116,7 +116,8 @@ def _low_passed(
 def _low_pass(taps: int, cutoff: float) -> Float64:
     """A windowed sinc (Hamming), odd, of unit sum; cutoff as a share of the Nyquist frequency."""
     kernel: Float64 = np.hamming(taps) * np.sinc(cutoff * (np.arange(taps) - (taps - 1) / 2))
-    return kernel / kernel.sum()
+    kernel /= kernel.sum()
+    return kernel
 
 
 def _convolved(x: Float64, kernel: Float64) -> Float64:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -20,6 +21,8 @@ BRUTE_ROWS = 20_000
 """Where a filter leaves no more rows than this, they are scanned in full."""
 SEEN_PER_ANSWER = 10
 """How many rows that may answer are looked at for each answer wanted, at least."""
+ALONE = 1 << 26
+"""Multiplications up to which one thread searches: waiting for the others takes longer where cores are busy."""
 GPU_MOST = 2048
 """Largest k and number of lists that FAISS takes on a GPU."""
 
@@ -31,6 +34,21 @@ def import_faiss() -> Any:
     except ImportError as error:
         raise MissingExtra("FAISS", "cpu") from error
     return faiss
+
+
+@contextmanager
+def one_thread_for(multiplications: int) -> Iterator[None]:
+    """FAISS in the calling thread alone, where there is little to do; the number of threads is each thread's own."""
+    faiss = import_faiss()
+    threads = faiss.omp_get_max_threads()
+    if multiplications > ALONE or threads == 1:
+        yield
+        return
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +152,9 @@ class AnnIndex:
         if keep is not None and kept <= max(BRUTE_ROWS, k):
             scores, rows = self._scan(query, keep.at, best, block)
         else:
-            scores, rows = self._ask(query, best, keep, block, nprobe)
+            share = 1.0 if self.kind == "exact" else int(self.parameters["nprobe"]) / int(self.parameters["nlist"])
+            with one_thread_for(int(query.size * len(self) * share)):
+                scores, rows = self._ask(query, best, keep, block, nprobe)
             lost = rows < 0
             if lost.any():
                 scores[lost] = -np.inf

@@ -85,7 +85,9 @@ class TokenReader:
         if parts is not None:
             worn = {key: at[[self._part[i] in parts for i in at.tolist()]] for key, (at, _, _) in wanted.items()}
             # One row of a stream that has none of them says how wide its tokens are.
-            wanted = {key: (worn[key] if len(worn[key]) else at[:1], *place) for key, (at, *place) in wanted.items()}
+            wanted = {
+                key: (worn[key] if len(worn[key]) else at[:1], first, stop) for key, (at, first, stop) in wanted.items()
+            }
         chunks = self._chunks(np.concatenate([at for at, _, _ in wanted.values()])) if wanted else {}
         return {key: self._stream(key.modality, *place, chunks, parts) for key, place in wanted.items()}
 
