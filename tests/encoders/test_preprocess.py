@@ -6,7 +6,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import scipy
 
+from motionseek.encoders import preprocess
 from motionseek.encoders.preprocess import imu_grid, normalise_pose, pose_grid, resample
 from motionseek.errors import UsageError
 from motionseek.types import Imu, PoseTrack, Span
@@ -136,3 +138,19 @@ def test_velocities_beside_a_gap_are_masked_not_invented() -> None:
     assert mask[0, 0, :77].all()
     assert mask[0, 0, 123:].all()
     assert np.abs(x[0, 0, 6:]).max() < 1e-3  # nobody moved
+
+
+@pytest.mark.parametrize(("length", "taps"), [(1, 13), (8, 25), (300, 13), (5000, 121)])
+def test_filters_are_those_of_scipy(length: int, taps: int) -> None:
+    x = np.random.default_rng(0).normal(size=(length, 3))
+    kernel = scipy.signal.firwin(taps, 0.2)
+    assert preprocess._low_pass(taps, 0.2) == pytest.approx(kernel)
+    same = slice(taps // 2, taps // 2 + length)
+    want = np.stack([np.convolve(column, kernel)[same] for column in x.T], axis=1)
+    assert preprocess._convolved(x, kernel) == pytest.approx(want)
+
+
+def test_slope_is_that_of_savitzky_and_golay() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 50, 4, 2))
+    want = scipy.signal.savgol_filter(x, 7, 2, deriv=1, delta=1 / 50, axis=1, mode="nearest")
+    assert preprocess._slope(x, 7, 50.0) == pytest.approx(want)

@@ -121,6 +121,12 @@ def test_tokens_come_back_within_a_step_of_their_scale(tmp_path):
     assert across.start_s == pytest.approx(3.5 + 232 * 0.2)
     assert (across.token == got.token[:, 232:]).all()
     assert store.tokens("motion", [key], {key: Span(0.0, 3.0)}) == {}
+    two = store.tokens("motion", [key], {key: Span(60.0, 61.0)}, parts=(parts[3], parts[1]))[key]
+    assert (two.parts, two.start_s) == ((parts[1], parts[3]), cut.start_s)
+    assert (two.token == cut.token[[1, 3]]).all()
+    none = store.tokens("motion", [key], parts=(parts[3],))[key]
+    assert none.token.shape == (1, 700, 64)
+    assert not none.mask.any()
 
 
 def test_an_encoder_that_knows_fewer_parts_gets_them_back(store):
