@@ -281,7 +281,7 @@ class Store:
             return {}
         try:
             if name not in self._readers:
-                self._readers[name] = TokenReader(table, self.readable_ids().combine_chunks())
+                self._readers[name] = TokenReader(table, self.readable_ids().combine_chunks(), near=not self.remote)
             return self._readers[name].read(keys, spans or {}, parts)
         except (OSError, RuntimeError) as error:
             raise ArchiveError(_damaged(self.uri, name, error)) from error

@@ -18,6 +18,8 @@ from motionseek.types import Bool, Float32, Modality, Span
 
 KEPT_BYTES = 512 << 20
 """Tokens that were read stay in memory up to this size; the oldest go first."""
+WHOLE = 1 << 20
+"""A table of no more tokens that lies on this machine is read whole at once: later searches then read nothing."""
 _STREAM = ["recording_id", "modality", "person"]
 _PLACE = ["part", "slots", "stream_start_s", "chunk", "token_s", "n"]
 
@@ -44,9 +46,9 @@ class TokenReader:
     not.
     """
 
-    def __init__(self, table: Any, readable: pa.Array) -> None:
-        """readable: recording_id of all recordings that may be read."""
-        self._table = table
+    def __init__(self, table: Any, readable: pa.Array, *, near: bool = True) -> None:
+        """readable: recording_id of all recordings that may be read.   near: whether the table lies on this machine."""
+        self._table, self._near = table, near
         rows = table.search().select([*_STREAM, *_PLACE]).with_row_id(True).to_arrow()
         rows = rows.filter(pc.is_in(rows["recording_id"], value_set=readable))
         rows = rows.sort_by([(name, "ascending") for name in (*_STREAM, "chunk")])
@@ -130,6 +132,8 @@ class TokenReader:
         missing = np.array([i for i in at.tolist() if i not in found], np.int64)
         if not len(missing):
             return found
+        if self._near and not self._kept and int((self._stop - self._first).sum()) <= WHOLE:
+            missing = np.arange(len(self._id))
         place = dict(zip(self._id[missing].tolist(), missing.tolist(), strict=True))
         rows = self._table.take_row_ids(list(place)).select(["tokens", "scale", "mask"]).with_row_id().to_arrow()
         new = {}

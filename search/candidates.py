@@ -18,8 +18,6 @@ Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 FEW = 20
 SAMPLE = 4096
-SPARE = 16
-"""Guesses that are looked at for each candidate wanted: neighbouring probes and windows guess the same place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +193,8 @@ def timed(index: AnnIndex, kept: Kept, probes: Probes, k: int, apart_s: float, r
         rows = rows[rows >= 0]
         total = sum(vector[:, block] @ index.vectors(rows, block).T for block in asked)
         flat = np.asarray(total, np.float32).reshape(-1)
-        best = np.argpartition(-flat, SPARE * k)[: SPARE * k] if len(flat) > SPARE * k else np.arange(len(flat))
+        most = len(vector) * k
+        best = np.argpartition(-flat, most)[:most] if len(flat) > most else np.arange(len(flat))
         score, row, probe = flat[best], rows[best % len(rows)], best // len(rows)
     order = np.argsort(-score, kind="stable")
     score, row, probe = score[order], row[order], probe[order]
