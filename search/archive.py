@@ -93,7 +93,7 @@ class Archive:
 
         target: what a hit is a stretch of; `Moment.through` says which modality's windows found it, and `Moment.path`
         the whole way, such as ("imu", "pose", "video", "text").   through: only windows of this modality.
-        rerank: "token" scores the best 200 windows by all of their tokens at every lag and gives `offset_s`; "local"
+        rerank: "token" scores the best 300 windows by all of their tokens at every lag and gives `offset_s`; "local"
         by one vector a part; default "token" where query and target share the motion space, else "none".
         group: the best moment of each recording only.   placement: where the query's sensor is worn.
 
