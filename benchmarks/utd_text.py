@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from torch import Tensor, nn
 from utd_models import sensor
 from utd_trials import LENGTH, Stretches, Windows, as_cut
 
+from motionseek.encoders.base import Encoder
 from motionseek.encoders.imu2clip import Stack, StackConfig
 from motionseek.encoders.model import Model, load_model
 from motionseek.encoders.motion import ActionConfig, ActionEncoder
+from motionseek.encoders.towers import SensorTower
 from motionseek.encoders.train import losses
-from motionseek.encoders.train.downstream import accuracy, macro_f1, recognise
+from motionseek.encoders.train.downstream import Recogniser, Way, accuracy, macro_f1, recognise
 from motionseek.encoders.train.evaluate import average_precision
 from motionseek.encoders.train.loop import FitSettings, fit
 from motionseek.encoders.train.windows import Encoded, Objective, TrainBatch
@@ -38,8 +41,12 @@ WAYS = (
     "words: IMU2CLIP's stacked CNN-GRU, from scratch",
     "recognition: linear probe of the starter",
     "recognition: fine-tuned starter",
+    "recognition: fine-tuned starter, words beside labels",
     "recognition: from scratch",
+    "recognition: IMU2CLIP's stacked CNN-GRU, aligned with words, then fine-tuned, words beside labels",
 )
+TUNED_STEPS = 150
+"""Of fine-tuning an encoder that is aligned with these words already, at half the rate."""
 Data = Callable[[tuple[int, ...], int], list[Windows]]
 
 
@@ -84,24 +91,28 @@ def text_one(name: str, seed: int, split: tuple[tuple[int, ...], tuple[int, ...]
     elif name.startswith("words"):
         scores = _by_words(name, model, test, settings, split[0], data)
     else:
-        way: Any = {"linear": "probe", "fine-tuned": "fine-tune", "from": "scratch"}[name.split(": ")[1].split(" ")[0]]
-        stretches = Stretches(data(split[0], 12), seed, length=LENGTH)
-        found = recognise(model.encoder("imu", "clip"), stretches, len(ACTIONS), way, settings, say=lambda _: None)
+        found = _recogniser(name, model, settings, split[0], data)
         with torch.inference_mode():
             scores = found.scores(test.imu, test.imu_mask).numpy()
     return {name: told(scores, plain.action - 1) | {"cpu_s": round(time.process_time() - started, 1)}}
 
 
-def _by_words(
-    name: str, model: Model, test: TrainBatch, settings: FitSettings, known: tuple[int, ...], data: Data
-) -> Float32:
+def _words(model: Model) -> Float32:
+    """What the frozen text tower says of each action: unit vectors (27, D)."""
+
     def encode_text(texts: list[str]) -> Float32:
         out = model.encode_text(texts, space="clip").global_
         if out is None:
             raise RuntimeError("the starter's text tower gives no vectors")
         return out
 
-    words = class_vectors(encode_text, ACTIONS, ("{}",))
+    return class_vectors(encode_text, ACTIONS, ("{}",))
+
+
+def _by_words(
+    name: str, model: Model, test: TrainBatch, settings: FitSettings, known: tuple[int, ...], data: Data
+) -> Float32:
+    words = _words(model)
     held: Any = model.encoder("imu", "clip").net  # type: ignore[attr-defined]
     net: nn.Module = held
     if "starter" not in name:
@@ -109,7 +120,7 @@ def _by_words(
         width = words.shape[1]
         net = ActionEncoder(ActionConfig("imu", output_dim=width))
         if "GRU" in name:
-            net = Stack(StackConfig(width=width, norm="fixed", kernels=(10, 5), pool="mean"))
+            net = _stack(width)
     objective = Named(net.requires_grad_(True))
     if "as it is" not in name:
         stretches = Stretches(data(known, 12), settings.seed, length=LENGTH, text=words)
@@ -117,6 +128,27 @@ def _by_words(
     with torch.inference_mode():
         z = F.normalize(objective.eval().encode(test)["imu"], dim=-1).numpy()
     return zero_shot(z, words)
+
+
+def _stack(width: int) -> Stack:
+    return Stack(StackConfig(width=width, norm="fixed", kernels=(10, 5), pool="mean"))
+
+
+def _recogniser(name: str, model: Model, settings: FitSettings, known: tuple[int, ...], data: Data) -> Recogniser:
+    """A classifier of the actions on an encoder that is kept, trained on or new, as `name` says."""
+    words = _words(model)
+    stretches = Stretches(data(known, 12), settings.seed, length=LENGTH, text=words)
+    encoder: Encoder = model.encoder("imu", "clip")
+    way: Way = "probe" if "probe" in name else "scratch" if "scratch" in name else "fine-tune"
+    if "GRU" in name:
+        torch.manual_seed(settings.seed)
+        aligned = Named(_stack(words.shape[1]))
+        fit(aligned, stretches, None, settings, say=lambda _: None)
+        encoder = SensorTower(aligned.net.cpu(), "imu", "clip", "", torch.device("cpu"))
+        settings = replace(settings, steps=TUNED_STEPS, lr=settings.lr / 2, seed=settings.seed + 1000)
+        stretches = replace(stretches, seed=settings.seed)
+    beside = words if "beside" in name else None
+    return recognise(encoder, stretches, len(ACTIONS), way, settings, words=beside, say=lambda _: None)
 
 
 def told(scores: Float32, label: npt.NDArray[np.int64]) -> dict[str, float]:
