@@ -34,8 +34,8 @@ class Recogniser(Objective):
     way: "probe" keeps the encoder as it is, "fine-tune" trains it too, "scratch" trains the same network from nothing.
     words: (classes, D) what the text encoder says of each class; a window is then also taught to lie by its class's
     words (InfoNCE), as when sensors are aligned with text. Not with "probe", whose vectors stay as they are.
-    A probe's head reads standardised vectors. Where the encoder learns too, that would let its faintest numbers speak
-    as loud as the others, so the head reads them as they are.
+    The head reads standardised vectors; with words, which say themselves how far apart vectors lie, it reads them as
+    they are.
     """
 
     words: Tensor
@@ -61,7 +61,7 @@ class Recogniser(Objective):
                 f"words must be ({classes}, {width}) and need an encoder that learns; they are {words.shape}, and way "
                 f"is {way!r}"
             )
-        self.norm = nn.BatchNorm1d(width) if way == "probe" else nn.Identity()
+        self.norm = nn.BatchNorm1d(width) if words is None else nn.Identity()
         self.head = nn.Linear(width, classes)
         self.register_buffer("words", torch.zeros(0, width) if words is None else torch.from_numpy(words))
         self.log_scale = nn.Parameter(torch.tensor(losses.INITIAL_LOG_SCALE), requires_grad=words is not None)
