@@ -30,9 +30,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.fft import set_workers
 
-from motionseek.encoders.base import StreamEncoder
+from motionseek.encoders.base import tokenises
 from motionseek.encoders.model import Model, load_model
 from motionseek.encoders.preprocess import imu_grid, pose_grid
 from motionseek.encoders.simulate.camera import Camera, view
@@ -172,7 +171,7 @@ def vote(model: Model, pair: Pair, *, by_tokens: bool) -> float:
     streams = []
     for modality, grid in (("imu", imu_grid(imus, 50.0)), ("pose", pose_grid(pose, 50.0))):
         encoder = model.encoders["motion", modality]
-        if not isinstance(encoder, StreamEncoder):
+        if not tokenises(encoder):
             raise SystemExit("the model has no motion tokens")
         streams.append((encoder, grid.start_s, *tokens_of(encoder, grid, encoder.token_s)))
     size = min(round(5.0 / streams[0][0].token_s), *(token.shape[1] for _, _, token, _ in streams))
@@ -311,8 +310,7 @@ def two_hours(motions: Sequence[Motion], model: Model) -> dict[str, Any]:
     traces = replace(short, sensor=sensor, sensor_mask=there, limb=sensor + long(short.limb), limb_mask=there)
     began = time.perf_counter()
     slow = traces.slower(SLOWER)
-    with set_workers(2):
-        r, count = pearson(slow.sensor, slow.sensor_mask, slow.limb, slow.limb_mask)
+    r, count = pearson(slow.sensor, slow.sensor_mask, slow.limb, slow.limb_mask)
     score = pooled(r, count, slow.rate_hz)
     traced_s = time.perf_counter() - began
     peak_s = float(lags(slow.sensor.shape[1], slow.limb.shape[1])[score.argmax()] / slow.rate_hz)
@@ -323,8 +321,7 @@ def two_hours(motions: Sequence[Motion], model: Model) -> dict[str, Any]:
     token /= np.linalg.norm(token, axis=-1, keepdims=True)
     mask = np.ones((6, 36_000), np.bool_)
     began = time.perf_counter()
-    with set_workers(2):
-        cosine(token[0], mask, token[1], mask)
+    cosine(token[0], mask, token[1], mask)
     tokens_s = time.perf_counter() - began
     print(json.dumps({"line": None if line is None else line.slope}), file=sys.stderr)
     return {
