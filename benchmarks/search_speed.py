@@ -167,6 +167,7 @@ def ours(made: Made) -> dict[str, Any]:
     steps = {step: round(float(np.median([s[step] for _, s in found])), 2) for step in found[0][1]}
     right = np.mean(np.array([best for best, _ in found]) == made.asked)
     return {
+        "probes": len(token_probes(made.queries[0], made.wrist, STRIDE_S).vector),
         "index": {"kind": made.index.kind, "recall_at_10": made.index.recall, **made.index.parameters},
         "build_s": round(made.build_s, 1),
         "whole_answer": whole,
