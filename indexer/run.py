@@ -56,6 +56,8 @@ class Run:
     done: int = 0
     _open: dict[str, _Open] = field(default_factory=dict)
     _claimed: dict[str, _Open] = field(default_factory=dict)
+    _reading: set[str] = field(default_factory=set)
+    """The recording_id of each that is claimed."""
     _known: dict[str, Failure] = field(default_factory=dict)
     _displaced: list[str] = field(default_factory=list)
     _needs: dict[tuple[frozenset[str], str], Needs] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class Run:
 
     def claim(self, item: Item, recording_id: str) -> Claim:
         """What to do with content met at a place; see `Feed`."""
-        if any(one.recording_id == recording_id for one in list(self._claimed.values())):
+        if recording_id in self._reading:
             return Claim("later")
         known = self.catalog.readable(recording_id)
         held = set(known["fingerprints"]) if known else set()
@@ -73,7 +75,7 @@ class Run:
         if known and not missing:
             if item.uri in known["uris"] or self.writer is None:
                 return Claim("nothing")
-            self._claimed[item.uri] = _Open(recording_id, set(), False)
+            self._take_up(item, _Open(recording_id, set(), False))
             return Claim("read", Needs(self.window_s, self.stride_s))
         reason = (
             ""
@@ -87,8 +89,16 @@ class Run:
             return Claim("stop")
         self._taken += 1
         estimator = looked or self.estimator
-        self._claimed[item.uri] = _Open(recording_id, missing, known is None, estimator)
+        self._take_up(item, _Open(recording_id, missing, known is None, estimator))
         return Claim("nothing") if self.writer is None else Claim("read", self._needs_of(frozenset(missing), estimator))
+
+    def _take_up(self, item: Item, opened: _Open) -> None:
+        self._claimed[item.uri] = opened
+        self._reading.add(opened.recording_id)
+
+    def _let_go(self, item: Item) -> None:
+        if (opened := self._claimed.pop(item.uri, None)) is not None:
+            self._reading.discard(opened.recording_id)
 
     def _needs_of(self, missing: frozenset[str], estimator: str) -> Needs:
         if (missing, estimator) not in self._needs:
@@ -125,7 +135,7 @@ class Run:
         if opened is not None and self.writer is not None:
             self._open[item.uri] = opened
             return None
-        self._claimed.pop(item.uri, None)
+        self._let_go(item)
         if opened is not None:
             self.tally.planned += 1
             return self._event(item, "new")
@@ -214,7 +224,7 @@ class Run:
 
     def _close(self, item: Item) -> None:
         self._open.pop(item.uri, None)
-        self._claimed.pop(item.uri, None)
+        self._let_go(item)
 
     def _displace(self, recording_id: str, uri: str) -> None:
         """Whatever else was met at this place is no longer there."""

@@ -26,7 +26,7 @@ from motionseek.indexer.lock import WriterLock
 from motionseek.indexer.schema import FILES, MODELS, RECORDINGS, RUNS
 from motionseek.indexer.store import Store
 
-BATCH_ROWS = 8_000
+BATCH_ROWS = 16_000
 BATCH_BYTES = 128 << 20
 BATCH_S = 120.0
 """Where rows come slowly, they are committed at least so often."""
@@ -78,7 +78,7 @@ class Writer:
         """
         held = self._coming.setdefault(recording_id, [])
         held.append((name, rows))
-        self._coming_bytes[recording_id] = self._coming_bytes.get(recording_id, 0) + rows.nbytes
+        self._coming_bytes[recording_id] = self._coming_bytes.get(recording_id, 0) + rows.get_total_buffer_size()
         if spill and self._coming_bytes[recording_id] >= BATCH_BYTES:
             self._settle()
             self._write(held)
