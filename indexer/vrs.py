@@ -123,7 +123,10 @@ class Pictures:
 
 def pictures_of(path: str | Path) -> Pictures | None:
     """None where the file has none. Raises DamagedFile, MissingExtra."""
-    stat = os.stat(path)
+    try:
+        stat = os.stat(path)
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be read: {error.strerror}") from error
     return _pictures(str(path), stat.st_mtime_ns, stat.st_size)
 
 
