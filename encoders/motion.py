@@ -148,26 +148,30 @@ class MotionEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class ActionConfig:
-    """Sizes of one side (sensors or pose) of the starter's `clip` space."""
+    """Sizes of one side (sensors or pose) of the starter's `clip` space. trend: features are also told by how they
+    change from the window's begin to its end, which tells sitting down from getting up."""
 
     kind: str
     width: int = 128
     output_dim: int = 256
     dropout: float = 0.1
+    trend: bool = False
 
 
 class ActionEncoder(nn.Module):
     """Sensors or pose of one window → one vector beside the text tower's: whatever parts are there.
 
-    Per part: mean, spread and maximum of the features over time; then parts are weighed by a learned attention,
-    because which part tells most depends on the action.
+    Per part: mean, spread and maximum of the features over time, and their trend; then parts are weighed by a learned
+    attention, because which part tells most depends on the action.
     """
 
     def __init__(self, config: ActionConfig) -> None:
         super().__init__()
         self.config = config
         self.trunk = PartTrunk(TrunkConfig(config.kind, config.width, config.dropout))
-        self.part = nn.Sequential(nn.Linear(3 * config.width, 256), nn.GELU(), nn.Dropout(config.dropout))
+        self.part = nn.Sequential(
+            nn.Linear((3 + config.trend) * config.width, 256), nn.GELU(), nn.Dropout(config.dropout)
+        )
         self.weigh = nn.Linear(256, 1)
         self.out = nn.Sequential(nn.Linear(256, 256), nn.GELU(), nn.Linear(256, config.output_dim))
 
@@ -192,7 +196,12 @@ class ActionEncoder(nn.Module):
         mean = (features * weight).sum(2) / count
         spread = (((features - mean[:, :, None]) ** 2 * weight).sum(2) / count + 1e-5).sqrt()
         top = features.masked_fill(~seen[..., None], -1e4).amax(2).clamp(min=-1.0)
-        hidden = self.part(torch.cat([mean, spread, top], dim=2))
+        told = [mean, spread, top]
+        if self.config.trend:
+            at = torch.arange(features.shape[2], dtype=features.dtype, device=features.device)[:, None]
+            lead = (at - (at * weight).sum(2, keepdim=True) / count[:, :, None]) * weight
+            told.append((lead * features).sum(2) / (count * (lead**2).sum(2) + 1e-5).sqrt())
+        hidden = self.part(torch.cat(told, dim=2))
         score = self.weigh(hidden).squeeze(-1).masked_fill(~seen.any(2), -1e4)
         fused = (hidden * score.softmax(1)[..., None]).sum(1)
         out: Tensor = self.out(fused)

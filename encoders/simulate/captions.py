@@ -114,6 +114,18 @@ _LABELS: dict[str, dict[str, tuple[str, ...]]] = {
             *("a person goes for a jog", "jogging at an easy pace", "a slow run"),
         )
     },
+    "walk on the spot": {
+        "": (
+            *("walking in place", "walking on the spot", "a person walks in place", "marching in place", "walking"),
+            *("someone marches on the spot", "stepping in place", "a person is walking without getting anywhere"),
+        )
+    },
+    "jog on the spot": {
+        "": (
+            *("jogging in place", "jogging on the spot", "a person jogs in place", "running in place", "jogging"),
+            *("someone runs on the spot", "a person is jogging without getting anywhere", "running slowly in place"),
+        )
+    },
     "run": {
         "": (
             *("running", "run", "a person is running", "someone runs fast", "running forward"),

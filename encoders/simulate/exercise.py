@@ -9,14 +9,18 @@ from motionseek.encoders.simulate.body import LEFT, RIGHT, SIGN, Figure, apply, 
 from motionseek.encoders.simulate.curves import TURN, beats, keyframes, phase_of, wander
 from motionseek.encoders.simulate.jumping import jolt
 from motionseek.encoders.simulate.motion import Motion, joint
-from motionseek.encoders.simulate.posture import UP, level, planted_feet, repeats
+from motionseek.encoders.simulate.posture import UP, level, planted_feet, repeats, strokes
 
 
 def squat(rng: Generator, duration_s: float) -> Motion:
-    """Repeated squats."""
+    """Squats without a break, or one now and then."""
     fig = Figure(rng, duration_s)
     body = fig.body
-    depth, _ = repeats(fig, rng.uniform(1.4, 3.6), hold=rng.uniform(0.0, 0.35))
+    if rng.random() < 0.5:
+        depth, _ = repeats(fig, rng.uniform(1.4, 3.6), hold=rng.uniform(0.0, 0.35))
+    else:
+        stroke, _ = strokes(fig, rng.uniform(1.6, 4.0), (0.3, 3.0))
+        depth = keyframes(stroke, [0.0, rng.uniform(0.35, 0.48), rng.uniform(0.52, 0.65), 1.0], [0.0, 1.0, 1.0, 0.0])
     sole, yaw = planted_feet(fig, rng.uniform(0.22, 0.5), rng.uniform(0.1, 0.5))
     deep = rng.uniform(0.3, 0.62) * body.leg
     root = np.zeros((fig.n, 3))
@@ -37,13 +41,14 @@ def squat(rng: Generator, duration_s: float) -> Motion:
 
 
 def lunge(rng: Generator, duration_s: float) -> Motion:
-    """Steps forward into a lunge and back, with the "left leg", the "right leg" or "alternating"."""
+    """Steps forward into a lunge and back, with the "left leg", the "right leg" or "alternating", and rests between."""
     fig = Figure(rng, duration_s)
     body = fig.body
     variant = str(rng.choice(["left leg", "right leg", "alternating"], p=[0.25, 0.25, 0.5]))
-    beat_s = beats(rng, duration_s, rng.uniform(1.8, 3.6), 0.05)
+    moving = rng.uniform(0.5, 1.0)
+    beat_s = beats(rng, duration_s, rng.uniform(1.8, 3.6) / moving, 0.05)
     beat = phase_of(fig.t, beat_s)
-    inside, count = np.mod(beat, 1.0), np.floor(beat).astype(int)
+    inside, count = np.minimum(np.mod(beat, 1.0) / moving, 1.0), np.floor(beat).astype(int)
     side = {"left leg": count * 0, "right leg": count * 0 + 1, "alternating": count % 2}[variant]
     step = keyframes(inside, [0.0, 0.26, 0.66, 0.92], [0.0, 1.0, 1.0, 0.0])
     low = keyframes(inside, [0.1, 0.45, 0.55, 0.85], [0.0, 1.0, 1.0, 0.0])
@@ -61,7 +66,9 @@ def lunge(rng: Generator, duration_s: float) -> Motion:
     root[:, 0] = wander(rng, fig.n, 0.008, 0.5)
     root[:, 2] = rng.uniform(0.45, 0.56) * reach * step
     root[:, 1] = body.hip_height - 0.02 - rng.uniform(0.32, 0.45) * body.leg * low - 0.1 * body.leg * step
-    root[:, 1] += jolt(fig, np.interp(np.arange(len(beat_s)) + 0.26, np.arange(len(beat_s)), beat_s), 0.0003, 0.002)
+    root[:, 1] += jolt(
+        fig, np.interp(np.arange(len(beat_s)) + 0.26 * moving, np.arange(len(beat_s)), beat_s), 0.0003, 0.002
+    )
     lean = rng.uniform(-0.05, 0.35)
     fig.trunk(root, pelvis=(0.0, 0.5 * lean * low, 0.0), chest=(0.0, 0.5 * lean * low, 0.0))
     level(fig, root, sole, yaw, pitch)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from numpy.random import Generator
 
-from motionseek.encoders.simulate import exercise, gait, gestures, jumping, posture, transition
+from motionseek.encoders.simulate import exercise, gait, gestures, jumping, on_the_spot, posture, transition
 from motionseek.encoders.simulate.captions import CAPTIONS
 from motionseek.encoders.simulate.motion import Motion
 
@@ -47,6 +47,8 @@ GENERATORS: Mapping[str, Callable[[Generator, float], Motion]] = MappingProxyTyp
         "raise hands": gestures.raise_hands,
         "swing": gestures.swing,
         "arm curl": gestures.arm_curl,
+        "walk on the spot": on_the_spot.walk_on_the_spot,
+        "jog on the spot": on_the_spot.jog_on_the_spot,
     }
 )
 """label → (rng, duration_s) → a Motion of that duration at 50 Hz, labels = (label, variant); both stand in CAPTIONS."""

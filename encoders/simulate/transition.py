@@ -20,7 +20,7 @@ def _chair(rng: Generator, duration_s: float, label: str) -> Motion:
     seat, sole, yaw = seat_and_feet(fig)
     sole[:, 2] -= rng.uniform(0.05, 0.15)
     upright = np.array([0.0, fig.body.hip_height - 0.004, float(sole[:, 2].mean()) + rng.uniform(-0.02, 0.03)])
-    takes = min(rng.uniform(1.0, 2.4), 0.9 * duration_s)
+    takes = min(rng.uniform(0.8, 2.3), 0.9 * duration_s)
     begin = rng.uniform(0, duration_s - takes)
     x = (fig.t - begin) / takes
     seated = keyframes(x, [0.0, 1.0], [0.0, 1.0] if down else [1.0, 0.0])

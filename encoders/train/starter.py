@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from motionseek.encoders.model import save_model
-from motionseek.encoders.motion import ActionEncoder, MotionEncoder
+from motionseek.encoders.model import load_model, save_model
+from motionseek.encoders.motion import ActionConfig, ActionEncoder, MotionEncoder
 from motionseek.encoders.simulate.captions import CAPTIONS
 from motionseek.encoders.simulate.mocap import read_bandai_npz
 from motionseek.encoders.simulate.motion import Motion
@@ -41,20 +41,22 @@ class StarterRecipe:
     """What `starter.toml` says. Paths are relative to the data folder.
 
     held_out_style: a style of the Bandai-Namco data that is only validated on.     speeds: each clip is also played
-    at a random speed between these.     procedural: clips of each generator.
+    at a random speed between these.     procedural: clips of each generator.     motion_from: a model whose `motion`
+    networks are taken as they are; they are trained where this is empty.
     """
 
     bandai: tuple[str, ...] = ("bandai-namco/bnr_dataset1.npz", "bandai-namco/bnr_dataset2.npz")
     captions: str = "text/kitml_captions.json"
     held_out_style: str = "feminine"
     speeds: tuple[float, float] = (0.8, 1.25)
-    procedural: int = 40
+    procedural: int = 64
     procedural_s: float = 12.0
     text_steps: int = 950
     action_steps: int = 1400
     motion_steps: int = 2000
     batch: int = 128
     seed: int = 0
+    motion_from: str = ""
 
     @classmethod
     def load(cls, path: Path) -> StarterRecipe:
@@ -145,6 +147,7 @@ def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = pr
     for name in recipe.bandai:
         if not (data / name).is_file():
             raise UsageError(f"{data / name} is not there: the recipe needs the Bandai-Namco motion as npz (see docs)")
+    kept = _kept_motion(recipe.motion_from) if recipe.motion_from else None
     work = out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(recipe.seed)
@@ -164,7 +167,7 @@ def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = pr
     actions = _actions(recipe, corpus, train, captions, others, encode, work, say)
     results = {"actions": action_report(corpus, val, actions, captions, encode)}
     say(json.dumps(results["actions"], indent=1))
-    motion = _motion(recipe, corpus, train, work, say)
+    motion = _motion(recipe, corpus, train, work, say) if kept is None else kept
     results["motion"] = motion_report(corpus, val, motion)
     say(json.dumps(results["motion"], indent=1))
     save_model(
@@ -179,6 +182,14 @@ def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = pr
         },
     )
     say(f"wrote {out}")
+
+
+def _kept_motion(name: str) -> tuple[MotionEncoder, MotionEncoder]:
+    model = load_model(name, device="cpu")
+    imu, pose = (getattr(model.encoder(side, "motion"), "net", None) for side in ("imu", "pose"))
+    if not isinstance(imu, MotionEncoder) or not isinstance(pose, MotionEncoder):
+        raise UsageError(f"motion_from = {name!r}: its motion space is of another kind; leave it out to train one")
+    return imu, pose
 
 
 def _settings(recipe: StarterRecipe, steps: int) -> FitSettings:
@@ -197,7 +208,8 @@ def _actions(
 ) -> tuple[ActionEncoder, ActionEncoder]:
     """Sensors and pose of `clips` → the vectors of their captions, and none of `others`."""
     torch.manual_seed(recipe.seed)
-    objective = ActionObjective(others=F.normalize(encode(others), dim=-1))
+    sides = ActionConfig("imu", trend=True), ActionConfig("pose", trend=True)
+    objective = ActionObjective(sides, others=F.normalize(encode(others), dim=-1))
     data = Simulated(
         corpus,
         clips,

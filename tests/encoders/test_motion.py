@@ -105,3 +105,31 @@ def test_an_action_vector_ignores_absent_sensors_and_empty_windows() -> None:
         alone = net(x[:1], mask[:1])
     assert torch.allclose(both[0], alone[0], atol=1e-5)
     assert (both[2] == 0).all()
+
+
+def test_a_trend_tells_a_window_from_its_reverse() -> None:
+    """Features symmetric in time but for their order: only the trend, the covariance with time, can tell."""
+    torch.manual_seed(0)
+    net = ActionEncoder(ActionConfig("imu", width=32, output_dim=8, trend=True)).eval()
+    features, seen = torch.randn(2, 3, 25, 32), torch.ones(2, 3, 25, dtype=torch.bool)
+    seen[1, :, 5:9] = False
+    with torch.no_grad():
+        told, back = net.head(features, seen), net.head(features.flip(2), seen.flip(2))
+        plain = ActionEncoder(ActionConfig("imu", width=32, output_dim=8)).eval()
+        assert torch.allclose(plain.head(features, seen), plain.head(features.flip(2), seen.flip(2)), atol=1e-5)
+    assert not torch.allclose(told, back, atol=1e-3)
+
+
+def test_the_trend_is_the_covariance_with_time_over_its_deviation() -> None:
+    torch.manual_seed(1)
+    net = ActionEncoder(ActionConfig("imu", width=4, output_dim=8, trend=True)).eval()
+    features, seen = torch.randn(1, 1, 25, 4), torch.rand(1, 1, 25) > 0.3
+    held: list[torch.Tensor] = []
+    net.part.register_forward_pre_hook(lambda _, inputs: held.append(inputs[0]))
+    with torch.no_grad():
+        net.head(features, seen)
+    there = seen[0, 0].numpy()
+    at = np.arange(25)[there]
+    for k in range(4):
+        expected = np.cov(at, features[0, 0, there, k].numpy(), bias=True)[0, 1] / at.std()
+        assert held[0][0, 0, 12 + k].item() == pytest.approx(expected, abs=1e-5)

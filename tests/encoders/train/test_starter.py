@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from motionseek.encoders.model import load_model
+from motionseek.encoders.model import load_model, save_model
+from motionseek.encoders.motion import ActionConfig, ActionEncoder
 from motionseek.encoders.simulate.procedural import GENERATORS
 from motionseek.encoders.text import TextConfig, TextTower
 from motionseek.encoders.train import starter
 from motionseek.encoders.train.starter import StarterRecipe, train_starter
-from motionseek.errors import UsageError
+from motionseek.errors import ModelError, UsageError
 
 
 @pytest.mark.slow
@@ -51,3 +53,18 @@ def test_a_tiny_starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(UsageError, match="other settings"):
         train_starter(replace(recipe, seed=1), tmp_path, out, say=said.append)
     assert taught == [0, 1]
+
+    said.clear()
+    train_starter(replace(recipe, seed=2, motion_from=str(out)), tmp_path, tmp_path / "other", say=said.append)
+    assert not any(line.startswith("motion: step") for line in said)
+    held, other = load_file(out / "weights.safetensors"), load_file(tmp_path / "other" / "weights.safetensors")
+    same = {name for name in held if torch.equal(held[name], other.get(name, torch.empty(0)))}
+    assert {name for name in held if name.startswith("motion.")} <= same
+    assert not {name for name in held if name.startswith("clip.imu.") and name.endswith("conv1.weight")} & same
+
+
+def test_motion_networks_of_another_kind_are_refused(tmp_path: Path) -> None:
+    net = ActionEncoder(ActionConfig("imu", width=16, output_dim=8))
+    save_model(tmp_path / "words", {"name": "words"}, {("clip", "imu"): net})
+    with pytest.raises(ModelError, match="motion"):
+        train_starter(StarterRecipe(bandai=(), motion_from=str(tmp_path / "words")), tmp_path, tmp_path / "out")
