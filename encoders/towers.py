@@ -98,26 +98,32 @@ class MotionTower(_Tower):
         config = self.net.trunk.config
         x, there = _batch(batch, mask, config.parts, config.channels, self.modality)
         hop = TOKEN_SAMPLES if hop_s is None else round(hop_s * RATE_HZ)
-        token = F.normalize(self._tokens(x, hop), dim=-1)
-        seen = token_mask(there[:, : self.net.parts], hop)
-        token = token * seen[..., None]
+        there = there[:, : self.net.parts]
+        seen = token_mask(there, hop)
+        # Most recordings have one or two of the parts; a token of one does not depend on the others.
+        parts = there.any(2).any(0).nonzero().squeeze(1)
+        token = torch.zeros(*seen.shape, self.net.config.token_dim)
+        if len(parts):
+            found = F.normalize(self._tokens(x[:, parts], hop, parts.to(self.device)), dim=-1)
+            token[:, parts] = found * seen[:, parts, :, None]
         pooled = self.pool(token.numpy(), seen.numpy(), raw=raw)
         return Embeddings(pooled.global_, pooled.local, token.numpy(), seen.numpy())
 
-    def _tokens(self, x: Tensor, hop: int) -> Tensor:
-        """Long streams pass through the network in pieces whose ends overlap by more than a token's context."""
+    def _tokens(self, x: Tensor, hop: int, parts: Tensor) -> Tensor:
+        """Of `parts` (P',), x (B, P', C, L). Long streams pass through the network in pieces whose ends overlap by more
+        than a token's context."""
         length = x.shape[3]
         if length * len(x) <= _PASS_SAMPLES:
-            return self.net.tokens(x.to(self.device), hop).cpu()
+            return self.net.tokens(x.to(self.device), hop, parts).cpu()
         if len(x) > 1:
             rows = max(1, _PASS_SAMPLES // length)
-            return torch.cat([self._tokens(piece, hop) for piece in torch.split(x, rows)])
+            return torch.cat([self._tokens(piece, hop, parts) for piece in torch.split(x, rows)])
         per_token = TOKEN_SAMPLES // hop
         margin = _MARGIN_TOKENS * TOKEN_SAMPLES
         pieces = []
         for start in range(0, length - TOKEN_SAMPLES + 1, _PASS_SAMPLES):
             first = max(0, start - margin)
-            piece = self.net.tokens(x[..., first : start + _PASS_SAMPLES + margin].to(self.device), hop).cpu()
+            piece = self.net.tokens(x[..., first : start + _PASS_SAMPLES + margin].to(self.device), hop, parts).cpu()
             skip = (start - first) // TOKEN_SAMPLES * per_token
             pieces.append(piece[:, :, skip : skip + _PASS_SAMPLES // hop])
         return torch.cat(pieces, dim=2)

@@ -65,6 +65,22 @@ def test_missing_parts_do_not_reach_any_vector(tower: MotionTower) -> None:
     assert np.allclose(tower.project(a.token, a.mask), tower.project(b.token, b.mask), atol=1e-4)
 
 
+def test_tokens_of_the_parts_that_are_there_are_those_of_all_parts_in_one_pass(tower: MotionTower) -> None:
+    x = np.random.default_rng(5).normal(size=(2, 7, 6, 403)).astype(np.float32)
+    mask = np.zeros((2, 7, 403), bool)
+    mask[0, 1], mask[1, 4, 100:], mask[:, 6] = True, True, True
+    with torch.inference_mode():
+        whole = torch.nn.functional.normalize(tower.net.tokens(torch.from_numpy(x)), dim=-1)
+        seen = token_mask(torch.from_numpy(mask[:, :6]))
+    found = tower.encode(x, mask)
+    assert np.array_equal(found.mask, seen.numpy())
+    assert np.allclose(found.token, (whole * seen[..., None]).numpy(), atol=1e-6)
+    mask[:, :6] = False
+    nothing = tower.encode(x, mask)
+    assert nothing.token.shape == found.token.shape
+    assert not nothing.token.any()
+
+
 def test_projection_keeps_inner_products_on_its_axes(tower: MotionTower) -> None:
     """With orthonormal axes the projected inner product is that of each part's tokens along its own axes."""
     net = tower.net
