@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from motionseek.errors import MotionseekError
 from motionseek.indexer.wire import receive
-from motionseek.indexer.worker import KINDS, Failure
+from motionseek.indexer.worker import BUFFER_BYTES, KINDS, Failure
 
 LAST = ("Identity", "End", "Failure")
 
@@ -46,18 +46,21 @@ class Child:
         with suppress(OSError):  # a child that dies at once is met by whoever asks it
             self._started()
 
-    def ask(self, job: dict[str, Any]) -> Iterator[Any]:
-        """Its messages, the last of which is an Identity, an End or a Failure. Raises ChildDied."""
-        process = self._started()
+    def ask(self, *jobs: dict[str, Any]) -> Iterator[Any]:
+        """What it says to one job after the other, of each last an Identity, an End or a Failure.
+
+        Raises ChildDied: in any of the jobs whose last message has not come."""
+        process, left = self._started(), len(jobs)
         try:
-            self._tell(process, job)
-            while True:
+            self._tell(process, *jobs)
+            while left:
                 message = self._answer(process)
+                left -= type(message).__name__ in LAST
                 yield message
                 if isinstance(message, Failure) and message.memory:
                     self.close()  # what is left of its memory may be in pieces
-                if type(message).__name__ in LAST:
-                    return
+                    if left:
+                        raise ChildDied(message.reason, False)
         except (EOFError, OSError) as error:
             raise self._death(process) from error
 
@@ -82,6 +85,7 @@ class Child:
                 [sys.executable, "-P", "-m", "motionseek.indexer.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                bufsize=BUFFER_BYTES,
                 stderr=self._said,
                 env={**environment, "OMP_NUM_THREADS": "1"},
             )
@@ -91,10 +95,10 @@ class Child:
         return self._process
 
     @staticmethod
-    def _tell(process: subprocess.Popen[bytes], job: dict[str, Any]) -> None:
+    def _tell(process: subprocess.Popen[bytes], *jobs: dict[str, Any]) -> None:
         if process.stdin is None:
             raise EOFError
-        process.stdin.write(json.dumps(job).encode() + b"\n")
+        process.stdin.write(b"".join(json.dumps(job).encode() + b"\n" for job in jobs))
         process.stdin.flush()
 
     def _answer(self, process: subprocess.Popen[bytes]) -> Any:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from motionseek.errors import UsageError
+from motionseek.indexer.ahead import MESSAGE_BYTES, Ahead, Stopped
 from motionseek.indexer.child import Child, ChildDied
 from motionseek.indexer.prepare import End, Frames, Head, Looked, Needs, Piece, Signals, as_dict, prepare
 from motionseek.indexer.readers import Source, content_id
@@ -21,7 +24,10 @@ from motionseek.types import Recording
 
 AHEAD_BYTES = 32 << 20
 """What each child may have read before it is taken; one message may be larger."""
-MESSAGE_BYTES = 1 << 10
+SMALL, SMALL_BYTES = "imu", 256 << 10
+"""The format of single sensors, and how large a file of it may be to be read together with others: what passes between
+the processes for each of them would take longer than reading it."""
+TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -70,16 +76,17 @@ class Claim:
 
 Message = Identity | Looked | Head | Piece | End | Failure
 _STOP = ("stop",)
+_Told = TypeVar("_Told")
 
 
 class Feed:
     """`with Feed(items, limits) as feed:` starts the children; `feed.messages(claim, stamps)` gives what they say."""
 
     def __init__(self, items: Sequence[Item], limits: Limits) -> None:
-        self._items = iter(items)
+        self._items = deque(items)
         files = sum(isinstance(item.given, Source) for item in items)
         self._children = [Child(limits.timeout_s, limits.memory_gb) for _ in range(max(1, min(limits.children, files)))]
-        self._ahead = _Ahead(AHEAD_BYTES * len(self._children))
+        self._ahead = Ahead(AHEAD_BYTES * len(self._children))
         self._lock = threading.Lock()
         self._later: list[Item] = []
         self._claim: Callable[[Item, str], Claim] = lambda item, recording_id: Claim("nothing")
@@ -111,7 +118,7 @@ class Feed:
         yield from self._round(self._children)
         while self._later:
             # Copies of what was being read when they were met: now it is known.
-            self._items, self._later = iter(self._later), []
+            self._items, self._later = deque(self._later), []
             yield from self._round(self._children[:1])
 
     def _round(self, children: Sequence[Child]) -> Iterator[tuple[Item, Message]]:
@@ -126,71 +133,111 @@ class Feed:
             if entry is _STOP:
                 count -= 1
             else:
-                yield entry
+                yield from entry
         for thread in threads:
             thread.join()
 
     def _serve(self, child: Child) -> None:
         try:
-            while (item := self._next()) is not None:
-                for message in self._told(item, child):
-                    self._ahead.put((item, message), _size(message))
+            while items := self._next():
+                if len(items) > 1:
+                    told = list(self._timed(self._together(items, child)))
+                    self._ahead.put(told, sum(_size(message) for _, message in told))
+                    continue
+                for message in self._timed(self._told(items[0], child)):
+                    self._ahead.put([(items[0], message)], _size(message))
             self._ahead.put(_STOP)
-        except _Stopped:
+        except Stopped:
             return
         except BaseException as error:
             self._ahead.put(error)
         finally:
             child.close()
 
-    def _next(self) -> Item | None:
+    def _next(self) -> list[Item]:
+        """One, or several small ones; none where all are done."""
         with self._lock:
-            return next(self._items, None)
+            # Towards the end fewer, so that no child has nothing to do while another has many left.
+            most = min(TOGETHER, 1 + len(self._items) // (2 * len(self._children)))
+            found: list[Item] = []
+            while self._items and len(found) < most and (not found or _is_small(self._items[0])):
+                found.append(self._items.popleft())
+                if not _is_small(found[0]):
+                    break
+            return found
 
-    def _told(self, item: Item, child: Child) -> Iterator[Message]:
+    def _timed(self, told: Iterator[_Told]) -> Iterator[_Told]:
         began = time.perf_counter()
-        try:
-            for message in self._read(item, child):
-                self._spent(began)
-                yield message
-                began = time.perf_counter()
-        except ChildDied as error:
-            yield Failure(str(error), error.lasting)
-        except Exception as error:
-            yield failure_of(error)
+        for one in told:
+            self._spent(began)
+            yield one
+            began = time.perf_counter()
         self._spent(began)
 
     def _spent(self, began: float) -> None:
         with self._lock:
             self.read_s += time.perf_counter() - began
 
+    def _told(self, item: Item, child: Child) -> Iterator[Message]:
+        """All of one item, as it comes."""
+        try:
+            yield from self._read(item, child)
+        except ChildDied as error:
+            yield Failure(str(error), error.lasting)
+        except Exception as error:
+            yield failure_of(error)
+
     def _read(self, item: Item, child: Child) -> Iterator[Message]:
-        given = item.given
-        identity = self._known(given)
+        identity: Message | None = self._known(item.given)
         if identity is None:
-            answer = next(child.ask({"do": "identify", "source": vars(given)}))
-            if not isinstance(answer, Identity):
-                yield answer
-                return
-            identity = answer
-        with self._lock:
-            claim = self._claim(item, identity.recording_id)
-            if claim.what == "stop":
-                self._items = iter(())
-            elif claim.what == "later":
-                self._later.append(item)
+            identity = next(child.ask(_to_identify(item)))
+        if not isinstance(identity, Identity):
+            yield identity
+            return
+        claim = self._claimed(item, identity)
         if claim.what in ("stop", "later"):
             return
         yield identity
         if claim.needs is None:
             return
-        if isinstance(given, Recording):
-            yield from prepare(given, claim.needs)
-            return
-        job = {"do": "read", "source": vars(given), "recording_id": identity.recording_id}
-        yield from child.ask({**job, "needs": as_dict(claim.needs)})
+        if isinstance(item.given, Recording):
+            yield from prepare(item.given, claim.needs)
+        else:
+            yield from child.ask(_to_read(item, identity, claim.needs))
 
-    def _known(self, given: Source | Recording) -> Identity | None:
+    def _together(self, items: Sequence[Item], child: Child) -> Iterator[tuple[Item, Message]]:
+        """All of several small ones."""
+        wanted: list[tuple[Item, dict[str, Any]]] = []
+        for item, identity in zip(items, self._identified(items, child), strict=True):
+            if not isinstance(identity, Identity):
+                yield item, identity
+                continue
+            claim = self._claimed(item, identity)
+            if claim.what == "stop":
+                break
+            if claim.what != "later":
+                yield item, identity
+            if claim.needs is not None:
+                wanted.append((item, _to_read(item, identity, claim.needs)))
+        answers = _answers(child, [job for _, job in wanted])
+        for (item, _), messages in zip(wanted, answers, strict=True):
+            yield from ((item, message) for message in messages)
+
+    def _identified(self, items: Sequence[Item], child: Child) -> list[Message]:
+        found = [self._known(item.given) for item in items]
+        answers = _answers(child, [_to_identify(item) for item, one in zip(items, found, strict=True) if one is None])
+        return [one or next(answers)[-1] for one in found]
+
+    def _claimed(self, item: Item, identity: Identity) -> Claim:
+        with self._lock:
+            claim = self._claim(item, identity.recording_id)
+            if claim.what == "stop":
+                self._items.clear()
+            elif claim.what == "later":
+                self._later.append(item)
+        return claim
+
+    def _known(self, given: Source | Recording) -> Identity | Failure | None:
         """Without reading: what is in memory, and files that look as they did when they were hashed."""
         if isinstance(given, Recording):
             return Identity(given.recording_id, ())
@@ -199,41 +246,52 @@ class Feed:
                 return Identity(content_id(given), ())
         except NotHashed:
             return None
+        except Exception as error:
+            return failure_of(error)
 
 
-class _Stopped(Exception):
-    """Nobody takes the messages any more."""
+def _to_identify(item: Item) -> dict[str, Any]:
+    return {"do": "identify", "source": vars(item.given)}
 
 
-class _Ahead:
-    """A queue bounded by the bytes in it, of which one entry may have more."""
+def _to_read(item: Item, identity: Identity, needs: Needs) -> dict[str, Any]:
+    return {
+        "do": "read",
+        "source": vars(item.given),
+        "recording_id": identity.recording_id,
+        "needs": as_dict(needs),
+    }
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most, self._held, self._open = most_bytes, 0, True
-        self._entries: deque[tuple[Any, int]] = deque()
-        self._changed = threading.Condition()
 
-    def put(self, entry: Any, size: int = MESSAGE_BYTES) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._open or not self._held or self._held + size <= self._most)
-            if not self._open:
-                raise _Stopped
-            self._entries.append((entry, size))
-            self._held += size
-            self._changed.notify_all()
+def _answers(child: Child, jobs: Sequence[dict[str, Any]]) -> Iterator[list[Message]]:
+    """All that is said to each job. What a child that died has not answered is asked again, one by one: only so is it
+    known which job it died of."""
+    answered = 0
+    if len(jobs) > 1:
+        with suppress(ChildDied):
+            messages: list[Message] = []
+            for message in child.ask(*jobs):
+                messages.append(message)
+                if isinstance(message, Identity | End | Failure):
+                    answered += 1
+                    yield messages
+                    messages = []
+    for job in jobs[answered:]:
+        try:
+            yield list(child.ask(job))
+        except ChildDied as error:
+            yield [Failure(str(error), error.lasting)]
 
-    def take(self) -> Any:
-        with self._changed:
-            self._changed.wait_for(lambda: self._entries)
-            entry, size = self._entries.popleft()
-            self._held -= size
-            self._changed.notify_all()
-            return entry
 
-    def close(self) -> None:
-        with self._changed:
-            self._open = False
-            self._changed.notify_all()
+def _is_small(item: Item) -> bool:
+    given = item.given
+    if not isinstance(given, Source) or given.format != SMALL or given.problem:
+        return False
+    try:
+        held = os.stat(given.path)
+    except OSError:
+        return False
+    return stat.S_ISREG(held.st_mode) and held.st_size <= SMALL_BYTES
 
 
 def _size(message: Message) -> int:

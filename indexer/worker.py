@@ -45,22 +45,26 @@ class Failure:
     memory: bool = False
 
 
+BUFFER_BYTES = 1 << 16
 KINDS = {**PREPARED, **{kind.__name__: kind for kind in (Identity, Stamp, Failure)}}
 """What a child may say."""
 
 
 def main() -> None:
     """Serve jobs until stdin is closed, which it is as soon as the parent is gone."""
-    out = os.fdopen(os.dup(1), "wb")
+    out = os.fdopen(os.dup(1), "wb", BUFFER_BYTES)
     os.dup2(2, 1)  # what libraries print must not get between the messages
-    jobs: queue.Queue[dict[str, Any]] = queue.Queue()
+    jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_take_in, args=(jobs,), daemon=True).start()
     while True:
         job = jobs.get()
         try:
             for message in _done(job):
                 send(out, message)
-                if not isinstance(message, Head | Signals):  # what is short goes in one
+                # What is short goes in one, as do the answers to jobs that were given together.
+                if not isinstance(message, Head | Signals) and not (
+                    isinstance(message, Identity | End) and jobs.qsize()
+                ):
                     out.flush()
         except BrokenPipeError:
             return
@@ -69,7 +73,7 @@ def main() -> None:
             out.flush()
 
 
-def _take_in(jobs: queue.Queue[dict[str, Any]]) -> None:
+def _take_in(jobs: queue.SimpleQueue[dict[str, Any]]) -> None:
     for line in sys.stdin.buffer:
         jobs.put(json.loads(line))
     os._exit(0)
@@ -112,10 +116,6 @@ def failure_of(error: Exception) -> Failure:
         return Failure(error.reason, not isinstance(error, Changed) and not isinstance(error.__cause__, OSError))
     if isinstance(error, MotionseekError):
         return Failure(str(error), not isinstance(error, MissingExtra))
-    if isinstance(error, MemoryError):
-        return Failure(
-            "needs more memory than the limit of a reader: raise --memory, or cut the recording", False, True
-        )
     if isinstance(error, OSError):
         return Failure(error.strerror or str(error), False)
     return Failure(f"{type(error).__name__}: {error}", False)

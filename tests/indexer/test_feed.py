@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import os
 import threading
+from pathlib import Path
 
 import pytest
+from synthetic import write_imu
 
 from motionseek.errors import DamagedFile
-from motionseek.indexer.feed import _Ahead, _Stopped
+from motionseek.indexer.ahead import Ahead, Stopped
+from motionseek.indexer.child import Child
+from motionseek.indexer.feed import Item, _answers, _to_identify
+from motionseek.indexer.readers import Source
 from motionseek.indexer.vrs import pictures_of
 
 
 def test_what_is_read_ahead_is_bounded_by_its_bytes() -> None:
-    ahead, third = _Ahead(100), threading.Event()
+    ahead, third = Ahead(100), threading.Event()
 
     def fill() -> None:
         ahead.put("larger than all", 500)
@@ -27,13 +33,13 @@ def test_what_is_read_ahead_is_bounded_by_its_bytes() -> None:
 
 
 def test_who_waits_to_put_something_is_told_that_nobody_takes_it() -> None:
-    ahead, said = _Ahead(10), list[str]()
+    ahead, said = Ahead(10), list[str]()
     ahead.put("first", 10)
 
     def fill() -> None:
         try:
             ahead.put("second", 10)
-        except _Stopped:
+        except Stopped:
             said.append("stopped")
 
     waiting = threading.Thread(target=fill, daemon=True)
@@ -46,3 +52,19 @@ def test_who_waits_to_put_something_is_told_that_nobody_takes_it() -> None:
 def test_pictures_of_a_file_that_vanished_are_an_error_of_ours(tmp_path) -> None:
     with pytest.raises(DamagedFile, match="No such file"):
         pictures_of(tmp_path / "gone.vrs")
+
+
+@pytest.mark.slow
+def test_of_several_read_together_only_the_one_that_hangs_has_failed(tmp_path: Path) -> None:
+    for i, name in enumerate(("one", "two")):
+        write_imu(tmp_path / f"{name}.csv", i)
+    os.mkfifo(tmp_path / "hanging.csv")
+    items = [Item(Source(str(tmp_path / f"{name}.csv"), "imu")) for name in ("one", "hanging", "nothing", "two")]
+    child = Child(6.0, 4.0)
+    try:
+        said = [messages[-1] for messages in _answers(child, [_to_identify(item) for item in items])]
+    finally:
+        child.close()
+    assert [type(one).__name__ for one in said] == ["Identity", "Failure", "Failure", "Identity"]
+    assert "no sign of life" in said[1].reason
+    assert "No such file" in said[2].reason
