@@ -3,14 +3,14 @@
     python benchmarks/pose.py [--clips DATA/video-clips] [--out benchmarks/results/pose.json]
 
 The reference, tests/indexer/pose/mediapipe.npz, is what MediaPipe 0.10.21 finds in the same clips (complexity 1,
-smoothed, one person), made by benchmarks/make_pose_reference.py, which prints MediaPipe's pictures a second as well. Of
-each picture the person nearest to MediaPipe's is compared, over joints that both see inside the picture. Distance: over
-the person's height, the longer side of the box around all of MediaPipe's joints. Pictures in which MediaPipe finds
-somebody and we do not are counted.
+smoothed, one person, told the pictures' own times), made by benchmarks/make_pose_reference.py, which prints MediaPipe's
+pictures a second as well. Of each picture the person nearest to MediaPipe's is compared, over joints that both see
+inside the picture. Distance: over the person's height, the longer side of the box around all of MediaPipe's joints.
+Pictures in which MediaPipe finds somebody and we do not are counted. `same_square` tells the distance where we look at
+the very squares that MediaPipe looked at.
 
-Where a body fills the picture and more, what is found depends on what was found before: a detection that lies on the
-threshold, or a pixel's difference in one picture, leads to another square in the next. `same_square` tells the
-distance where we look at the very squares that MediaPipe looked at.
+The bound: MediaPipe beside itself, run again with pictures one level of 255 brighter, and with 1/30 s counted for each
+picture. Where a body fills the picture and more, each square follows from the last, and the smallest difference grows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 
 from motionseek.indexer.pose import estimate_pose
 from motionseek.indexer.pose.blazepose import BlazePose
-from motionseek.indexer.pose.region import Region
+from motionseek.indexer.pose.region import Region, size_of
 from motionseek.indexer.pose.smooth import OneEuro
 from motionseek.indexer.video import frame_times, probe, rgb_frames
 from motionseek.types import PoseTrack
@@ -57,28 +57,48 @@ def compared(tracks: tuple[PoseTrack, ...], t_s: Any, theirs: Any, size: tuple[i
         "people": len(tracks),
         "mediapipe_finds": int(there.sum()),
         "found_of_them": int(seen.any(axis=0)[there].sum()),
-        "median_distance": round(float(np.nanmedian(nearest)), 4),
-        "p90_distance": round(float(np.nanpercentile(nearest, 90)), 4),
+        "median_distance": rounded(np.nanmedian(nearest)),
+        "p90_distance": rounded(np.nanpercentile(nearest, 90)),
         "within_10_percent": round(float((nearest[np.isfinite(nearest)] < 0.1).mean()), 3),
     }
 
 
 def same_square(path: Path, theirs: Any, regions: Any) -> dict[str, Any]:
-    """theirs: (N, 17, 3); regions: (N, 4), x, y, side and angle of the square that MediaPipe looked at."""
+    """theirs: (N, 17, 3); regions: (N, 5), where MediaPipe looked: x, y, width, height in shares, angle."""
     estimator, smooth, distances = BlazePose(), None, []
-    for number, (_, picture) in zip(range(len(theirs)), rgb_frames(path, longest=1920, max_rate_hz=1e3), strict=False):
-        body = estimator.look(picture, Region(*regions[number].tolist())) if np.isfinite(regions[number, 0]) else None
+    pictures = rgb_frames(path, longest=1920, max_rate_hz=1e3)
+    for number, (time_s, picture) in zip(range(len(theirs)), pictures, strict=False):
+        at, size = regions[number], size_of(picture)
+        body = estimator.look(picture, Region(at[:2], at[2:4], at[4], size)) if np.isfinite(at[0]) else None
         if body is None or not np.isfinite(theirs[number, 0, 0]):
             smooth = None
             continue
         smooth = smooth or OneEuro(0.05, 80.0)
         xy = theirs[number, :, :2]
-        off = np.linalg.norm(smooth(number / 30, body.joints, body.size) - xy, axis=1) / np.ptp(xy, axis=0).max()
-        distances += off[((xy >= 0) & (xy < picture.shape[1::-1])).all(axis=1)].tolist()
+        off = np.linalg.norm(smooth(time_s, body.joints, body.size) - xy, axis=1) / np.ptp(xy, axis=0).max()
+        distances += off[((xy >= 0) & (xy < size)).all(axis=1)].tolist()
     return {
-        "median_distance": round(float(np.median(distances)), 4),
-        "p90": round(float(np.percentile(distances, 90)), 4),
+        "median_distance": rounded(np.median(distances)),
+        "p90_distance": rounded(np.percentile(distances, 90)),
     }
+
+
+def beside_itself(theirs: Any, again: Any, size: tuple[int, int]) -> dict[str, Any]:
+    """Both (N, 17, 3), MediaPipe's."""
+    height = np.ptp(theirs[..., :2], axis=1).max(axis=1)
+    inside = ((theirs[..., :2] >= 0) & (theirs[..., :2] < size)).all(axis=2)
+    off = np.linalg.norm(again[..., :2] - theirs[..., :2], axis=2) / height[:, None]
+    both = off[inside & np.isfinite(off)]
+    return {
+        "mediapipe_finds": int(np.isfinite(height).sum()),
+        "found_of_them": int((np.isfinite(height) & np.isfinite(again[:, 0, 0])).sum()),
+        "median_distance": rounded(np.median(both)),
+        "p90_distance": rounded(np.percentile(both, 90)),
+    }
+
+
+def rounded(value: Any) -> float:
+    return float(f"{value:.2g}")
 
 
 def main() -> None:
@@ -108,6 +128,8 @@ def main() -> None:
             found |= {"pictures_per_cpu_s": round(len(t_s) / cpu_s, 1)}
             row["one person" if most == 1 else f"up to {most} people"] = found
         row["same_square"] = same_square(path, theirs, reference[f"{name} region"])
+        for way in ("brighter", "thirtieth"):
+            row[f"mediapipe {way}"] = beside_itself(theirs, reference[f"{name} {way}"], probe(path).size)
         report["clips"][name] = row
         print(name, json.dumps(row), flush=True)
     text = json.dumps(report, indent=2)

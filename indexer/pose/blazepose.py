@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from motionseek.errors import MissingExtra
-from motionseek.indexer.pose.region import Body, Region, UInt8, opencv
-from motionseek.types import Float32, Float64
+from motionseek.indexer.pose import single
+from motionseek.indexer.pose.region import Body, Region, UInt8, circle, opencv
+from motionseek.types import Float32
 
 WEIGHTS = Path(__file__).parent / "weights"
 DETECTOR_SIDE, LANDMARK_SIDE = 224, 256
@@ -24,7 +25,7 @@ MIN_SCORE = 0.5
 """Below it neither a detection nor a landmark network's answer counts as a person."""
 MAX_OVERLAP = 0.3
 """Detections that overlap more are of one person, and are averaged."""
-HEATMAP_KERNEL = 7
+HEATMAP_KERNEL = 9
 GUIDES = slice(33, 35)
 """After the 33 landmarks: the middle of the hips, and a point on the circle around the body."""
 
@@ -45,28 +46,32 @@ class BlazePose:
 
     def detect(self, picture: UInt8) -> list[Region]:
         whole = Region.whole(picture)
-        square = whole.cut(picture, DETECTOR_SIDE, black_outside=True) * 2 - 1
-        raw, logit = self._detector(square)
-        score = _sigmoid(np.clip(logit[0, :, 0], -100, 100))
+        square = whole.cut(picture, DETECTOR_SIDE, black_outside=True)
+        raw, logit = self._detector((square * float(np.float32(2 / 255)) - 1).astype(np.float32))
+        score = single.sigmoid(np.clip(logit[0, :, 0], -100, 100))
         sure = score >= MIN_SCORE
         if not sure.any():
             return []
-        values = raw[0, sure].astype(np.float64).reshape(-1, 6, 2) / DETECTOR_SIDE
+        values = raw[0, sure].reshape(-1, 6, 2) / np.float32(DETECTOR_SIDE)
         anchor = self._anchors[sure]
         centre, half = values[:, 0] + anchor, values[:, 1] / 2
         boxes = np.concatenate([centre - half, centre + half], axis=1)
         points = _merged(boxes, values[:, 2:] + anchor[:, None], score[sure])
-        return [Region.around(*whole.to_picture(person[:2])) for person in points]
+        bodies = [whole.unboxed(person) for person in points]
+        return [Region.around(body[0], body[1], whole.picture) for body in bodies]
 
     def look(self, picture: UInt8, region: Region) -> Body | None:
         square = region.cut(picture, LANDMARK_SIDE, black_outside=False)
-        flat, presence, _, heatmap, _ = self._landmarks(square)
-        if presence[0, 0] < MIN_SCORE:
+        flat, presence, _, heatmap, _ = self._landmarks(square * np.float32(1 / 255))
+        if presence[0, 0] <= MIN_SCORE:
             return None
-        values = flat.reshape(-1, 5).astype(np.float64)
-        points = region.to_picture(_refined(values[:, :2] / LANDMARK_SIDE, heatmap[0]))
-        visibility = _sigmoid(values[COCO17_OF_33, 3]).astype(np.float32)
-        return Body(points[COCO17_OF_33], visibility, points[GUIDES], float(presence[0, 0]))
+        values = flat.reshape(-1, 5)
+        points = region.to_picture(_refined(values[:, :2] / np.float32(LANDMARK_SIDE), heatmap[0]))
+        placed = points * region.picture
+        visibility = single.sigmoid(values[COCO17_OF_33, 3])
+        hips, rim = points[GUIDES]
+        size = float((circle(hips, rim, region.picture) * region.picture).mean())
+        return Body(placed[COCO17_OF_33], visibility, placed[GUIDES], float(presence[0, 0]), max(size, 1e-6))
 
 
 class _Network:
@@ -88,18 +93,18 @@ class _Network:
         return [self._interpreter.get_tensor(index) for index in self._out]
 
 
-def _anchors() -> Float64:
+def _anchors() -> Float32:
     """(2254, 2): the places that the detector's boxes are relative to, 0 to 1."""
     grids = []
     for stride, count in STRIDES:
         side = DETECTOR_SIDE // stride
-        y, x = np.mgrid[:side, :side]
-        place = (np.stack([x, y], axis=-1).reshape(-1, 2) + 0.5) / side
+        y, x = np.mgrid[:side, :side].astype(np.float32)
+        place = (np.stack([x, y], axis=-1).reshape(-1, 2) + np.float32(0.5)) / np.float32(side)
         grids.append(np.repeat(place, count, axis=0))
     return np.concatenate(grids)
 
 
-def _merged(boxes: Float64, points: Float64, score: Float64) -> Float64:
+def _merged(boxes: Float32, points: Float32, score: Float32) -> Float32:
     """Weighted suppression: boxes (N, 4) x0 y0 x1 y1, points (N, K, 2), score (N,) → points (M, K, 2), one a person."""
     left = np.argsort(-score, kind="stable")
     people = []
@@ -107,43 +112,35 @@ def _merged(boxes: Float64, points: Float64, score: Float64) -> Float64:
         same = _iou(boxes[left[0]], boxes[left]) > MAX_OVERLAP
         same[0] = True
         one = left[same]
-        people.append(np.average(points[one], axis=0, weights=score[one]))
+        people.append(single.total(points[one].T * score[one]).T / single.total(score[one]))
         left = left[~same]
     return np.stack(people)
 
 
-def _iou(box: Float64, boxes: Float64) -> Float64:
+def _iou(box: Float32, boxes: Float32) -> Float32:
     shared = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None).prod(axis=1)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     union = (box[2:] - box[:2]).prod() + areas - shared
-    return np.asarray(np.where(union > 0, shared / np.where(union > 0, union, 1), 0))
+    return np.asarray(np.where(union > 0, shared / np.where(union > 0, union, 1), 0), np.float32)
 
 
-def _refined(points: Float64, heatmap: Float32) -> Float64:
+def _refined(points: Float32, heatmap: Float32) -> Float32:
     """Landmarks (N, 2), 0 to 1, moved to the centre of mass of their own heatmap (H, W, N) around them.
 
     Only where the heatmap is sure somewhere near, as in MediaPipe's RefineLandmarksFromHeatmap.
     """
-    size = np.array(heatmap.shape[1::-1])
+    size = np.array(heatmap.shape[1::-1], np.float32)
     reach = HEATMAP_KERNEL // 2
     at = np.trunc(points * size).astype(int)
     inside = ((at >= 0) & (at < size)).all(axis=1)
     padded = np.pad(heatmap, ((reach, reach), (reach, reach), (0, 0)), constant_values=-np.inf)
     step = np.arange(HEATMAP_KERNEL)
-    x, y = (np.where(inside, at[:, axis], 0)[:, None] + step for axis in (0, 1))  # (N, 7), in the padded map
-    weight = _sigmoid(padded[y[:, :, None], x[:, None, :], np.arange(len(points))[:, None, None]])
-    total = weight.sum(axis=(1, 2))
-    centre = np.stack(
-        [
-            (weight.sum(axis=1) * (x - reach)).sum(axis=1),
-            (weight.sum(axis=2) * (y - reach)).sum(axis=1),
-        ],
-        axis=1,
-    ) / (np.where(total > 0, total, 1)[:, None] * size)
-    moved = inside & (weight.max(axis=(1, 2)) >= MIN_SCORE) & (total > 0)
+    x, y = (np.where(inside, at[:, axis], 0)[:, None] + step for axis in (0, 1))  # (N, kernel), in the padded map
+    near = single.sigmoid(padded[y[:, :, None], x[:, None, :], np.arange(len(points))[:, None, None]])
+    across, down = ((place - reach).astype(np.float32) for place in (x, y))
+    flat = (len(points), -1)
+    weight = single.total(near.reshape(flat))
+    moment = [single.total((near * by).reshape(flat)) for by in (across[:, None, :], down[:, :, None])]
+    moved = inside & (near.max(axis=(1, 2)) >= MIN_SCORE) & (weight > 0)
+    centre = np.stack(moment, axis=1) / size / np.where(moved, weight, np.float32(1))[:, None]
     return np.where(moved[:, None], centre, points)
-
-
-def _sigmoid(x: Float32 | Float64) -> Float64:
-    with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-np.asarray(x, np.float64))))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from motionseek.indexer.pose.region import Body, Region, UInt8
+from motionseek.indexer.pose.region import Body, Region, UInt8, size_of
 from motionseek.indexer.pose.smooth import OneEuro
-from motionseek.types import Float32, Float64
+from motionseek.types import Float32
 
 LOOK_AGAIN_S = 0.5
 """How often newcomers are looked for while somebody is followed."""
@@ -43,7 +43,7 @@ class Person:
     seen_s: float
     followed: bool = True
     t_s: list[float] = field(default_factory=list)
-    joints: list[Float64] = field(default_factory=list)
+    joints: list[Float32] = field(default_factory=list)
     confidence: list[Float32] = field(default_factory=list)
     presence: list[float] = field(default_factory=list)
 
@@ -61,7 +61,9 @@ class Person:
         self.joints.append(self._joints(t_s, body.joints, body.size))
         self.confidence.append(body.confidence)
         self.presence.append(body.presence)
-        self.region = Region.around(*self._guides(t_s, body.guides, body.size))
+        picture = self.region.picture
+        hips, rim = self._guides(t_s, body.guides, body.size) / picture
+        self.region = Region.around(hips, rim, picture)
         self.seen_s = t_s
 
 
@@ -85,7 +87,7 @@ class People:
         again = t_s - self._looked_s >= LOOK_AGAIN_S
         if not self.followed or ((again or self._lost) and self._wanted):
             self._welcome(self._estimator.detect(picture), t_s)
-            if again and self._wanted:
+            if again and self._wanted and self._most > 1:
                 self._welcome(_closely(self._estimator, picture), t_s)
             self._looked_s = t_s if again else self._looked_s
         self._lost = False
@@ -133,5 +135,7 @@ def _closely(estimator: Estimator, picture: UInt8) -> list[Region]:
     for first in np.linspace(0, max(height, width) - side, count).astype(int).tolist() if count > 1 else []:
         x, y = (first, 0) if width > height else (0, first)
         square = np.ascontiguousarray(picture[y : y + side, x : x + side])
-        found += [replace(region, x=region.x + x, y=region.y + y) for region in estimator.detect(square)]
+        for region in estimator.detect(square):
+            across, down = (region.middle + np.array([x, y], np.float32)).tolist()
+            found.append(Region.at(across, down, float(region.side), float(region.angle_rad), size_of(picture)))
     return found

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from motionseek.errors import MissingExtra, ModelError
-from motionseek.indexer.pose.region import GROWN, Body, Region, UInt8
-from motionseek.types import Float32, Float64
+from motionseek.indexer.pose.region import GROWN, Body, Region, UInt8, size_of
+from motionseek.types import Float32
 
 ASPECT = 3 / 4
 """Width over height of the boxes that RTMPose looks at."""
@@ -51,32 +51,31 @@ class RtmPose:
             ) from error
 
     def detect(self, picture: UInt8) -> list[Region]:
-        boxes = np.asarray(self._detector(_bgr(picture)), np.float64).reshape(-1, 4)
-        return [_region(box[:2], box[2:]) for box in boxes]
+        boxes = np.asarray(self._detector(_bgr(picture)), np.float32).reshape(-1, 4)
+        size = size_of(picture)
+        bodies = [_guides(box[:2], box[2:]) / size for box in boxes]
+        return [Region.around(hips, rim, size) for hips, rim in bodies]
 
     def look(self, picture: UInt8, region: Region) -> Body | None:
-        half = np.array([ASPECT, 1]) * region.side / (2 * GROWN)
-        middle = np.array([region.x, region.y])
+        half, middle = np.array([ASPECT, 1]) * float(region.side / (2 * GROWN)), region.middle.astype(np.float64)
         joints, scores = self._joints(_bgr(picture), bboxes=[np.concatenate([middle - half, middle + half])])
         confidence: Float32 = np.clip(np.asarray(scores[0], np.float32), 0, 1)
         if float(confidence.mean()) < MIN_SCORE:
             return None
-        points = np.asarray(joints[0], np.float64)
+        points = np.asarray(joints[0], np.float32)
         sure = points[confidence >= MIN_SCORE]
         low, high = sure.min(axis=0), sure.max(axis=0)
         reach = (high - low) * (AROUND - 1) / 2
-        return Body(points, confidence, _guides(low - reach, high + reach), presence=1.0)
+        guides = _guides(low - reach, high + reach)
+        size = 2 * float(np.linalg.norm(guides[1] - guides[0]))
+        return Body(points, confidence, guides, presence=1.0, size=size)
 
 
-def _guides(low: Float64, high: Float64) -> Float64:
+def _guides(low: Float32, high: Float32) -> Float32:
     """Of a box: its middle, and a point straight above it as far as a box of the right aspect reaches."""
     width, height = high - low
     middle = (low + high) / 2
-    return np.stack([middle, middle - [0, max(height, width / ASPECT, 1.0) / 2]])
-
-
-def _region(low: Float64, high: Float64) -> Region:
-    return Region.around(*_guides(low, high))
+    return np.stack([middle, middle - np.array([0, max(height, width / ASPECT, 1.0) / 2], np.float32)])
 
 
 def _bgr(picture: UInt8) -> UInt8:

@@ -12,12 +12,14 @@ from motionseek.indexer.pose.smooth import OneEuro
 FPS = 25
 SIZE = 50.0
 PICTURE = np.zeros((240, 240, 3), np.uint8)
+WHOLE = np.full(2, 240, np.float32)
 
 
 def body(x, y):
     spread = np.linspace(-0.5, 0.5, 17)
     joints = np.stack([x + 0.4 * SIZE * spread, y + SIZE * spread], axis=1)
-    return Body(joints, np.ones(17, np.float32), np.array([[x, y], [x, y - SIZE / 2]]), 1.0)
+    guides = np.array([[x, y], [x, y - SIZE / 2]], np.float32)
+    return Body(joints.astype(np.float32), np.ones(17, np.float32), guides, presence=1.0, size=SIZE)
 
 
 @dataclass
@@ -29,11 +31,11 @@ class Told:
     name = "told"
 
     def detect(self, picture):
-        return [Region.around(*body(*where).guides) for where in self.scene[self.now]]
+        return [Region.around(*(body(*where).guides / WHOLE), WHOLE) for where in self.scene[self.now]]
 
     def look(self, picture, region):
-        near = [w for w in self.scene[self.now] if np.hypot(w[0] - region.x, w[1] - region.y) < 0.5 * SIZE]
-        return body(*min(near, key=lambda w: np.hypot(w[0] - region.x, w[1] - region.y))) if near else None
+        apart = [np.hypot(*(region.middle - where)) for where in self.scene[self.now]]
+        return body(*self.scene[self.now][np.argmin(apart)]) if min(apart, default=SIZE) < 0.5 * SIZE else None
 
 
 def follow(scene, most=4):
@@ -105,5 +107,5 @@ def test_the_one_euro_filter_is_its_published_recursion():
         smooth = a * x[i] + (1 - a) * smooth
         expected.append(smooth)
     euro = OneEuro(min_cutoff, beta)
-    got = [euro(t, np.full((3, 2), v), size)[2, 1] for t, v in zip(t_s, x, strict=True)]
-    np.testing.assert_allclose(got, expected)
+    got = [euro(t, np.full((3, 2), v, np.float32), size)[2, 1] for t, v in zip(t_s, x, strict=True)]
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
