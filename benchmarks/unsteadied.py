@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 from motionseek.indexer.readers import read
 from motionseek.indexer.readers.gopro import steadied
 from motionseek.indexer.video import grey_frames
-from motionseek.search.camera import Turning
 from motionseek.search.flow import ROLL_ARM, Steadying, image_motion
+from motionseek.search.turning import Turning
 from motionseek.types import Float64
 
 WIDTH_PX = 640

@@ -13,9 +13,10 @@ import pytest
 from motionseek.encoders.simulate.headcam import HeadCamera, HeadMotion, write_film
 from motionseek.errors import MissingExtra
 from motionseek.search import flow
-from motionseek.search.camera import Turning, align_camera
+from motionseek.search.camera import align_camera
 from motionseek.search.flow import ImageMotion, Steadying, image_motion
 from motionseek.search.sync import sync
+from motionseek.search.turning import Turning
 from motionseek.types import Imu, Span
 
 pytest.importorskip("cv2", reason="pip install 'motionseek[camera]'")
