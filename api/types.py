@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -57,6 +58,14 @@ COCO17 = (
     *("left_knee", "right_knee", "left_ankle", "right_ankle"),
 )
 STANDARD_GRAVITY_MPS2 = 9.80665
+
+
+def median_step_s(t_s: Float64) -> float:
+    """The median step of times (L,), L at least 2: as np.median has it, in a third of its time for few samples."""
+    step = t_s[1:] - t_s[:-1]
+    low, high = (len(step) - 1) // 2, len(step) // 2
+    held = np.partition(step, (low, high))
+    return float((held[low] + held[high]) / 2)
 
 
 def _clock(t_s: Any, what: str) -> Float64:
@@ -138,10 +147,16 @@ class Imu:
     def end_s(self) -> float:
         return float(max(self.acc_t_s[-1], self.gyro_t_s[-1])) if len(self.gyro_t_s) else float(self.acc_t_s[-1])
 
-    @property
+    @cached_property
     def rate_hz(self) -> float:
         """True median rate of the accelerometer."""
-        return float(1.0 / np.median(np.diff(self.acc_t_s))) if len(self.acc_t_s) > 1 else 0.0
+        return 1.0 / median_step_s(self.acc_t_s) if len(self.acc_t_s) > 1 else 0.0
+
+    @cached_property
+    def one_clock(self) -> bool:
+        """Whether both sensors have a sample at every one of the same times."""
+        same = np.array_equal(self.acc_t_s, self.gyro_t_s)
+        return same and bool(np.isfinite(self.acc_mps2).all() and np.isfinite(self.gyro_rps).all())
 
     def crop(self, span: Span) -> Imu:
         """The samples of `span`, on the same clock. Raises UsageError where none lies in it."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import scipy
 
 from motionseek.errors import UsageError
-from motionseek.types import ANY_PART, PARTS, Bool, Float32, Float64, Imu, PoseTrack, Span
+from motionseek.types import ANY_PART, PARTS, Bool, Float32, Float64, Imu, PoseTrack, Span, median_step_s
 
 PREPROCESSING = "1"
 """Changes whenever a grid's numbers change; part of every model's fingerprint."""
@@ -71,7 +71,7 @@ def resample(
     t_s, samples = t_s[present], np.asarray(x[present], np.float64)
     if len(t_s) < 2 or len(grid_t_s) < 2:
         return np.zeros((len(grid_t_s), samples.shape[1]), np.float32), np.zeros(len(grid_t_s), np.bool_)
-    step_s, grid_step_s = float(np.median(np.diff(t_s))), float(grid_t_s[1] - grid_t_s[0])
+    step_s, grid_step_s = median_step_s(t_s), float(grid_t_s[1] - grid_t_s[0])
     gap_s = max(0.1, 4 * step_s) if max_gap_s is None else max_gap_s
     after = np.clip(np.searchsorted(t_s, grid_t_s), 1, len(t_s) - 1)
     # A sample at the very time is there, whatever gap lies beside it and however the time was rounded.
@@ -160,6 +160,10 @@ def imu_grid(imus: Sequence[Imu], rate_hz: float, span: Span | None = None) -> G
     x = np.zeros((len(IMU_SLOTS), 6, len(times)), np.float32)
     mask = np.zeros((len(IMU_SLOTS), len(times)), np.bool_)
     for slot, imu in zip(slots, imus, strict=True):
+        if imu.one_clock:
+            both, mask[slot] = resample(imu.acc_t_s, np.concatenate([imu.acc_mps2, imu.gyro_rps], axis=1), times)
+            x[slot] = both.T
+            continue
         acc, mask[slot] = resample(imu.acc_t_s, imu.acc_mps2, times)
         x[slot, :3] = acc.T
         if len(imu.gyro_t_s):

@@ -8,10 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from motionseek.indexer.filters import Filter
-from motionseek.types import Recording, Status
+from motionseek.types import Recording, Status, median_step_s
 
 if TYPE_CHECKING:
     from motionseek.indexer.store import Store
@@ -168,13 +166,13 @@ def _streams(recording: Recording) -> list[Row]:
             part=i.part,
             person=i.person,
             name=i.name,
-            gyro_rate_hz=float(1 / np.median(np.diff(i.gyro_t_s))) if len(i.gyro_t_s) > 1 else 0.0,
+            gyro_rate_hz=1 / median_step_s(i.gyro_t_s) if len(i.gyro_t_s) > 1 else 0.0,
         )
         for i in recording.imus
     ]
     if video := recording.video:
         rows.append(stream("video", video.start_s, video.end_s, video.rate_hz, name=video.camera, path=video.path))
     for pose in recording.poses:
-        rate_hz = float(1 / np.median(np.diff(pose.t_s))) if len(pose.t_s) > 1 else 0.0
+        rate_hz = 1 / median_step_s(pose.t_s) if len(pose.t_s) > 1 else 0.0
         rows.append(stream("pose", pose.start_s, pose.end_s, rate_hz, person=pose.person, name=pose.estimator))
     return rows

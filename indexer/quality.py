@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from motionseek.types import STANDARD_GRAVITY_MPS2, Bool, Float64, Imu
+from motionseek.types import STANDARD_GRAVITY_MPS2, Bool, Float64, Imu, median_step_s
 
 FLAGS = ("gaps", "clipped", "stuck", "units", "gravity")
 """What a window may be flagged with, and what `Filter.without` takes.
@@ -99,19 +99,22 @@ def of_sensors(imus: Sequence[Imu], there: Bool, start_s: Float64, end_s: Float6
 
 
 def _of_sensor(imu: Imu, start_s: Float64, end_s: Float64) -> Checks:
-    acc_at, gyro_at = _edges(imu.acc_t_s, start_s, end_s), _edges(imu.gyro_t_s, start_s, end_s)
     acc, gyro = imu.acc_mps2.astype(np.float64), imu.gyro_rps.astype(np.float64)
-    acc_held, gyro_held = _held(imu.acc_t_s, acc), _held(imu.gyro_t_s, gyro)
-    frozen: Bool = np.any(acc_held, axis=1)
+    acc_runs, gyro_runs = _runs(acc), _runs(gyro)
+    frozen: Bool = np.any(_held(imu.acc_t_s, acc_runs), axis=1)
+    gyro_held = _held(imu.gyro_t_s, gyro_runs)
     unplugged: Bool = np.any(gyro_held, axis=1) & ~np.all(gyro_held, axis=1)
     norm_g = np.linalg.norm(acc, axis=1) / STANDARD_GRAVITY_MPS2
-    mean_g = _share(norm_g, acc_at)
-    sway = np.sqrt(sum(np.maximum(_share(a**2, acc_at) - _share(a, acc_at) ** 2, 0) for a in acc.T))
+    told = [norm_g, _at_rail(acc, acc_runs, RAIL_ACC_MPS2), frozen, *acc.T, *(acc**2).T]
+    of_acc = _share(np.stack(told, axis=1), _edges(imu.acc_t_s, start_s, end_s))
+    told = [np.linalg.norm(gyro, axis=1), _at_rail(gyro, gyro_runs, RAIL_GYRO_RPS), unplugged]
+    turn, gyro_clipped, gyro_stuck = _share(np.stack(told, axis=1), _edges(imu.gyro_t_s, start_s, end_s)).T
+    mean_g, acc_clipped, acc_stuck = of_acc[:, :3].T
+    sway = np.sqrt(np.maximum(of_acc[:, 6:] - of_acc[:, 3:6] ** 2, 0).sum(axis=1))
     rests = sway < REST_SWAY * mean_g * STANDARD_GRAVITY_MPS2
-    turn = _share(np.linalg.norm(gyro, axis=1), gyro_at)
     return Checks(
-        np.maximum(_share(_at_rail(acc, RAIL_ACC_MPS2), acc_at), _share(_at_rail(gyro, RAIL_GYRO_RPS), gyro_at)),
-        np.maximum(_share(frozen, acc_at), _share(unplugged, gyro_at)),
+        np.maximum(acc_clipped, gyro_clipped),
+        np.maximum(acc_stuck, gyro_stuck),
         mean_g,
         np.asarray((mean_g < ACC_G[0]) | (mean_g > ACC_G[1]) | (turn > MAX_TURN_RPS)),
         np.asarray((mean_g < MIN_GRAVITY_G) | (rests & (np.abs(mean_g - 1) > REST_OFF_G))),
@@ -123,35 +126,38 @@ def _edges(t_s: Float64, start_s: Float64, end_s: Float64) -> npt.NDArray[np.int
     return np.stack([np.searchsorted(t_s, start_s - 1e-9), np.searchsorted(t_s, end_s - 1e-9)])
 
 
-def _share(x: npt.NDArray[np.bool_] | Float64, at: npt.NDArray[np.int64]) -> Float64:
-    """Mean of x (L,) over each window, 0 where it has no sample. NaN counts as 0."""
-    total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(np.asarray(x, np.float64)))])
-    mean: Float64 = (total[at[1]] - total[at[0]]) / np.maximum(at[1] - at[0], 1)
+def _share(x: Float64, at: npt.NDArray[np.int64]) -> Float64:
+    """Means of x (L, C) over each window, (N, C), 0 where it has no sample. NaN counts as 0."""
+    total = np.zeros((len(x) + 1, x.shape[1]))
+    np.cumsum(np.nan_to_num(x), axis=0, out=total[1:])
+    mean: Float64 = (total[at[1]] - total[at[0]]) / np.maximum(at[1] - at[0], 1)[:, None]
     return mean
 
 
 def _runs(x: Float64) -> npt.NDArray[np.int64]:
-    """(L,) for each sample of x (L,), how many equal ones stand in a row with it."""
-    new = np.concatenate([[True], x[1:] != x[:-1]]) if len(x) else np.zeros(0, np.bool_)
-    run = np.cumsum(new) - 1
-    return np.asarray(np.bincount(run)[run] if len(x) else run)
+    """(L, C) for each sample of each axis of x (L, C), how many equal ones stand in a row with it."""
+    new = np.ones((x.shape[1], len(x)), np.bool_)
+    new[:, 1:] = (x[1:] != x[:-1]).T
+    run = np.cumsum(new) - 1  # each axis begins a new run
+    counted: npt.NDArray[np.int64] = np.bincount(run, minlength=1)[run].reshape(new.shape).T
+    return counted
 
 
-def _at_rail(x: Float64, floor: float) -> Bool:
-    """(L,) whether any axis of x (L, 3) is at an end of its range."""
+def _at_rail(x: Float64, runs: npt.NDArray[np.int64], floor: float) -> Bool:
+    """(L,) whether any axis of x (L, 3), with `runs` of equal samples, is at an end of its range."""
     at = np.zeros(len(x), np.bool_)
-    for axis in x.T:
-        runs = _runs(axis)
-        for end in (axis, -axis):
-            top = end.max(initial=-np.inf)
-            if top >= floor and not (end == top).all() and runs[end == top].max() >= RAIL_RUN:
-                at |= end == top
+    for end in (x, -x):
+        top = end.max(axis=0, initial=-np.inf)
+        if not (top >= floor).any():
+            continue
+        there: Bool = end == top
+        held = np.where(there, runs, 0).max(axis=0, initial=0) >= RAIL_RUN
+        at |= (there & held & (top >= floor) & ~np.all(there, axis=0)).any(axis=1)
     return at
 
 
-def _held(t_s: Float64, x: Float64) -> Bool:
-    """(L, 3) whether an axis of x (L, 3) holds its value for STUCK_S."""
+def _held(t_s: Float64, runs: npt.NDArray[np.int64]) -> Bool:
+    """(L, 3) whether an axis holds its value for STUCK_S, of `runs` (L, 3) of equal samples."""
     if len(t_s) < 2:
-        return np.zeros(x.shape, np.bool_)
-    least = max(STUCK_SAMPLES, round(STUCK_S / float(np.median(np.diff(t_s)))))
-    return np.stack([_runs(axis) >= least for axis in x.T], axis=1)
+        return np.zeros(runs.shape, np.bool_)
+    return np.asarray(runs >= max(STUCK_SAMPLES, round(STUCK_S / median_step_s(t_s))))

@@ -59,11 +59,14 @@ class Chunks:
         return rows
 
     def _rows(self, token: Float32, mask: Bool, worn: Sequence[int]) -> pa.Table:
+        worn = [p for p in worn if p < self.slots]
+        if not worn:
+            return TOKENS.empty_table()
         scale = np.abs(token).max(axis=-1, initial=0.0) / 127.0
         scale = np.where(mask, scale, 0).astype(np.float32)
         int8 = np.rint(token / np.where(scale > 0, scale, 1)[..., None]).astype(np.int8)
         key, rows = self.key, []
-        for p in (p for p in worn if p < self.slots):
+        for p in worn:
             part = slots(key.modality)[p]
             for first in range(0, token.shape[1], TOKENS_PER_CHUNK):
                 at = slice(first, first + TOKENS_PER_CHUNK)

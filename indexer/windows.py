@@ -17,7 +17,18 @@ import pyarrow as pa
 from motionseek.errors import DamagedFile, UsageError
 from motionseek.indexer import quality
 from motionseek.indexer.schema import WINDOWS, row_id, slots
-from motionseek.types import Bool, Float64, Imu, Modality, Narration, PoseTrack, Recording, Span, VideoRef
+from motionseek.types import (
+    Bool,
+    Float64,
+    Imu,
+    Modality,
+    Narration,
+    PoseTrack,
+    Recording,
+    Span,
+    VideoRef,
+    median_step_s,
+)
 
 Int64 = npt.NDArray[np.int64]
 TICK_S = 0.2
@@ -140,7 +151,7 @@ def coverage(t_s: Float64, start_s: Float64, end_s: Float64, *, max_gap_s: float
     """
     if len(t_s) < 2:
         return np.zeros(len(start_s))
-    step_s = float(np.median(np.diff(t_s)))
+    step_s = median_step_s(t_s)
     gap_s = max(0.1, 4 * step_s) if max_gap_s is None else max(max_gap_s, 1.5 * step_s)
     dt_s = np.append(np.diff(t_s), step_s)
     held_s = np.where(dt_s <= gap_s, dt_s, step_s)
@@ -191,7 +202,7 @@ def of_imus(recording: Recording, person: str, imus: Sequence[Imu], *, window_s:
     share = np.zeros((len(tick), len(names)))
     for imu in imus:
         there = coverage(imu.acc_t_s[np.isfinite(imu.acc_mps2).all(axis=1)], start_s, end_s)
-        if len(imu.gyro_t_s):
+        if len(imu.gyro_t_s) and not imu.one_clock:
             there = np.minimum(there, coverage(imu.gyro_t_s[np.isfinite(imu.gyro_rps).all(axis=1)], start_s, end_s))
         share[:, names.index(imu.part)] = there
     worn: Bool = share[:, [names.index(imu.part) for imu in imus]] >= MIN_COVERAGE

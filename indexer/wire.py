@@ -20,6 +20,7 @@ Array = npt.NDArray[Any]
 _LENGTHS = struct.Struct("<II")
 MOST_BYTES = 1 << 31
 ALIGNED = 8
+_AS_THEY_ARE = (str, int, float, bool, type(None))
 
 
 def send(file: IO[bytes], message: Any) -> None:
@@ -61,6 +62,8 @@ def _read(file: IO[bytes], count: int) -> bytearray:
 
 
 def _plain(value: Any, arrays: list[Array]) -> Any:
+    if type(value) in _AS_THEY_ARE:
+        return value
     if isinstance(value, np.ndarray):
         arrays.append(np.ascontiguousarray(value))
         return {"#": len(arrays) - 1}
@@ -82,5 +85,5 @@ def _whole(value: Any, arrays: list[Array], kinds: Mapping[str, type]) -> Any:
         return arrays[value["#"]]
     if "=" in value:
         return {name: _whole(held, arrays, kinds) for name, held in value["="].items()}
-    names = {name: _whole(held, arrays, kinds) for name, held in value.items() if name != "@"}
-    return kinds[value["@"]](**names)
+    kind = kinds[value.pop("@")]
+    return kind(**{name: _whole(held, arrays, kinds) for name, held in value.items()})

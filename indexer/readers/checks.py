@@ -8,7 +8,7 @@ from itertools import permutations, product
 import numpy as np
 
 from motionseek.errors import DamagedFile, UnitError, UsageError
-from motionseek.types import ANY_PART, STANDARD_GRAVITY_MPS2, Float64, Imu
+from motionseek.types import ANY_PART, STANDARD_GRAVITY_MPS2, Float64, Imu, median_step_s
 
 UNITS: Mapping[str, Mapping[str, float]] = {
     "time": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9},
@@ -168,7 +168,7 @@ def _slow(x: Float64) -> Float64:
 def _check_clock(path: object, t_s: Float64) -> None:
     if len(t_s) < 2:
         return
-    step_s = float(np.median(np.diff(t_s)))
+    step_s = median_step_s(t_s)
     if MIN_RATE_HZ <= 1 / step_s <= MAX_RATE_HZ:
         return
     fits = [u for u, factor in UNITS["time"].items() if 10 <= 1 / (step_s * factor) <= 2000]
@@ -192,7 +192,7 @@ def _rest(acc_mps2: Float64, t_s: Float64) -> float | None:
     """|acc| of the quietest half second, None where nothing rests."""
     if len(t_s) < 2:
         return None
-    size = max(5, round(0.5 / float(np.median(np.diff(t_s)))))
+    size = max(5, round(0.5 / median_step_s(t_s)))
     if len(acc_mps2) < size:
         return None
     blocks = acc_mps2[: len(acc_mps2) // size * size].reshape(-1, size, 3)

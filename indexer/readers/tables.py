@@ -22,6 +22,7 @@ COLUMNS = ("t_s", "ax_mps2", "ay_mps2", "az_mps2", "gx_rps", "gy_rps", "gz_rps")
 SUFFIXES = (".csv", ".parquet", ".npy")
 MAX_BYTES = 1000 << 20
 """A table is read as a whole."""
+THREADS_FROM_BYTES = 1 << 20
 
 NO_VALUE = ("", "NULL", "null", "None", "NA", "N/A")
 """What stands in a csv where there is no value; NaN is a number."""
@@ -173,7 +174,12 @@ def _parse_csv(
         table = pa.csv.read_csv(
             path,
             # Any byte is a letter in Latin-1, and the numbers are the same: rows that are no UTF-8 are dropped, too.
-            read_options=pa.csv.ReadOptions(column_names=header, skip_rows=skip_rows, encoding="latin1"),
+            read_options=pa.csv.ReadOptions(
+                column_names=header,
+                skip_rows=skip_rows,
+                encoding="latin1",
+                use_threads=path.stat().st_size > THREADS_FROM_BYTES,
+            ),
             parse_options=pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip),
             convert_options=pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(wanted, pa.float64()),

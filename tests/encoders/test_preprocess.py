@@ -11,7 +11,7 @@ import scipy
 from motionseek.encoders import preprocess
 from motionseek.encoders.preprocess import imu_grid, normalise_pose, pose_grid, resample
 from motionseek.errors import UsageError
-from motionseek.types import Imu, PoseTrack, Span
+from motionseek.types import Imu, PoseTrack, Span, median_step_s
 
 
 def _jittered(rate_hz: float, seconds: float, rng: np.random.Generator) -> np.ndarray:
@@ -154,3 +154,24 @@ def test_slope_is_that_of_savitzky_and_golay() -> None:
     x = np.random.default_rng(0).normal(size=(2, 50, 4, 2))
     want = scipy.signal.savgol_filter(x, 7, 2, deriv=1, delta=1 / 50, axis=1, mode="nearest")
     assert preprocess._slope(x, 7, 50.0) == pytest.approx(want)
+
+
+def test_sensors_on_one_clock_are_resampled_as_each_alone_would_be() -> None:
+    rng = np.random.default_rng(7)
+    for rate_hz in (31.0, 97.0):
+        t_s = np.cumsum(rng.uniform(0.8, 1.2, 400)) / rate_hz
+        acc, gyro = rng.normal(0, 5, (2, 400, 3)).astype(np.float32)
+        together = Imu(t_s, acc, t_s, gyro, "left_wrist")
+        assert together.one_clock
+        found = imu_grid([together], 50.0)
+        times = found.start_s + np.arange(found.x.shape[2]) / 50.0
+        for axes, x in ((slice(0, 3), acc), (slice(3, 6), gyro)):
+            alone, there = resample(t_s, x, times)
+            np.testing.assert_allclose(found.x[0, axes], alone.T, rtol=1e-6, atol=1e-6)
+            assert np.array_equal(found.mask[0], there)
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 101, 400])
+def test_the_median_step_is_numpys(length: int) -> None:
+    t_s = np.cumsum(np.random.default_rng(length).uniform(0.01, 0.03, length))
+    assert median_step_s(t_s) == np.median(np.diff(t_s))
