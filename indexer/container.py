@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from motionseek.errors import DamagedFile
-from motionseek.indexer.vrs import CAMERA, ROTATION, is_vrs, pictures_of
+from motionseek.indexer.stills import holds_stills, stills_of
 from motionseek.types import Float64
 
 Int64 = npt.NDArray[np.int64]
@@ -53,7 +53,7 @@ class VideoIndex:
     """The container holds no presentation times (AVI, raw streams): pts is the number of the frame, at a fixed rate."""
     problems: tuple[str, ...]
     stills: bool = False
-    """The pictures are single images of a VRS file: pts is the number of the picture."""
+    """The pictures lie one by one in a log (see `stills`): pts is the number of the picture."""
 
     def time_of(self, pts: int) -> float:
         return float(self.t_s[np.searchsorted(self.pts, pts)])
@@ -123,7 +123,7 @@ def _indexed(path: str, mtime_ns: int, size: int) -> VideoIndex:
     """`index_of`, kept as long as the file stays as it is."""
     if not size:
         raise DamagedFile(path, "is empty")
-    if is_vrs(Path(path)):
+    if holds_stills(Path(path)):
         return _of_stills(path)
     with opened(path) as (container, stream):
         time_base = stream.time_base
@@ -170,10 +170,9 @@ def _indexed(path: str, mtime_ns: int, size: int) -> VideoIndex:
 
 
 def _of_stills(path: str) -> VideoIndex:
-    pictures = pictures_of(path)
+    pictures = stills_of(path)
     if pictures is None:
-        raise DamagedFile(path, f"holds no picture of {CAMERA}")
-    pictures.frame(0)
+        raise DamagedFile(path, "holds no picture that can be read")
     t_s, number = pictures.t_s, np.arange(len(pictures.t_s), dtype=np.int64)
     last_s = float(np.median(np.diff(t_s))) if len(t_s) > 1 else 0.04
     return VideoIndex(
@@ -182,19 +181,19 @@ def _of_stills(path: str) -> VideoIndex:
         t_s=t_s,
         end_s=float(t_s[-1]) + last_s,
         size=pictures.size,
-        rotation=ROTATION,
-        codec="vrs",
-        camera="Project Aria",
+        rotation=pictures.rotation,
+        codec=pictures.codec,
+        camera=pictures.camera,
         for_decord=False,
         ordinal=False,
-        problems=(),
+        problems=pictures.problems,
         stills=True,
     )
 
 
 def stills(path: str | Path, numbers: Iterable[int]) -> Iterator[tuple[int, Any]]:
-    """(number, av.VideoFrame) of those pictures of a VRS file that can be read. Raises DamagedFile."""
-    if (pictures := pictures_of(path)) is None:
+    """(number, av.VideoFrame) of those pictures of a log that can be read. Raises DamagedFile."""
+    if (pictures := stills_of(path)) is None:
         return
     for number in numbers:
         with suppress(DamagedFile):

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from motionseek.errors import DamagedFile, MissingExtra
+from motionseek.indexer.begins import begins
 from motionseek.types import Float64
 
 Int64 = npt.NDArray[np.int64]
@@ -31,16 +31,7 @@ ROTATION = 3
 
 
 def is_vrs(path: Path) -> bool:
-    """By its name or its first bytes."""
-    if not path.is_file():
-        return False
-    if path.suffix.lower() == ".vrs":
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
+    return begins(path, ".vrs", MAGIC)
 
 
 def open_vrs(path: str) -> Any:
@@ -93,9 +84,9 @@ def stamps_ns(provider: Any, name: str) -> Int64:
     return np.asarray(provider.get_timestamps_ns(stream, TimeDomain.DEVICE_TIME), np.int64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Pictures:
-    """The colour camera's. stamps_ns: (N,) increasing, of the device clock.   size: (width, height) as stored."""
+    """The colour camera's; a `Stills`. stamps_ns: (N,) increasing, of the device clock."""
 
     path: str
     stamps_ns: Int64
@@ -103,6 +94,10 @@ class Pictures:
     _provider: Any
     _stream: Any
     _number: Int64
+    rotation: int = ROTATION
+    codec: str = "vrs"
+    camera: str = "Project Aria"
+    problems: tuple[str, ...] = ()
 
     @property
     def t_s(self) -> Float64:
@@ -121,18 +116,8 @@ class Pictures:
         return frame
 
 
-def pictures_of(path: str | Path) -> Pictures | None:
+def pictures_of(path: str) -> Pictures | None:
     """None where the file has none. Raises DamagedFile, MissingExtra."""
-    try:
-        stat = os.stat(path)
-    except OSError as error:
-        raise DamagedFile(path, f"cannot be read: {error.strerror}") from error
-    return _pictures(str(path), stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=4)
-def _pictures(path: str, mtime_ns: int, size: int) -> Pictures | None:
-    """`pictures_of`, kept as long as the file stays as it is."""
     provider = open_vrs(path)
     ns, number = np.unique(stamps_ns(provider, CAMERA), return_index=True)
     if not len(ns):

@@ -21,8 +21,9 @@ from motionseek.errors import DamagedFile, UnitError
 from motionseek.indexer.readers.base import Reader, file_id
 from motionseek.indexer.readers.checks import checked_imu
 from motionseek.indexer.readers.stamps import cleaned
+from motionseek.indexer.stills import stills_of
 from motionseek.indexer.video import probe_checked
-from motionseek.indexer.vrs import CAMERA, is_vrs, open_vrs, pictures_of, stamps_ns
+from motionseek.indexer.vrs import CAMERA, is_vrs, open_vrs, stamps_ns
 from motionseek.types import Float64, Imu, Recording, VideoRef
 
 SENSORS = ("imu-right", "imu-left")
@@ -74,7 +75,7 @@ def read(path: str) -> Recording:
 
 def _video(path: str, zero_ns: int, problems: list[str]) -> VideoRef | None:
     """The video on the clock that is 0 at `zero_ns`; None where no picture can be read, which is a problem."""
-    pictures = pictures_of(path)
+    pictures = stills_of(path)
     if pictures is None:
         return None
     try:

@@ -6,7 +6,9 @@ gravity and rad/s, as REP 145 has it. One sensor a topic, named after it; a word
 ("/imu/left_wrist") says where it is worn. A message without its own stamp is stamped by the log; where a sensor stamps
 by another clock than the log's (seconds since its start, say) its stamps are shifted by the median difference.
 
-Pictures and videos inside MCAP are not read, and named among the problems; what else there is, is told in `extra`.
+The pictures of one camera are the recording's video, read from the same file: of the topic that has most of them, as
+`sensor_msgs/CompressedImage` or Foxglove's `CompressedImage` and `CompressedVideo` carry them (JPEG, PNG, WebP, H.264,
+H.265). Other pictures are named among the problems; what else there is, is told in `extra`.
 
 Needs mcap, the extra of that name.
 """
@@ -16,33 +18,29 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from motionseek.errors import DamagedFile, MissingExtra, UnitError
+from motionseek.indexer.mcap import PICTURES, is_mcap, on_log_clock, records
 from motionseek.indexer.readers.base import Reader, file_id
 from motionseek.indexer.readers.checks import check_axes, checked_imu, scales
 from motionseek.indexer.readers.stamps import cleaned
-from motionseek.types import ANY_PART, PART_OF_PLACEMENT, Float64, Imu, Recording
+from motionseek.indexer.stills import stills_of
+from motionseek.indexer.video import probe_checked
+from motionseek.types import ANY_PART, PART_OF_PLACEMENT, Float64, Imu, Recording, VideoRef
 
 Int64 = npt.NDArray[np.int64]
 Samples = tuple[Int64, Float64, Float64]
 """Stamps (L,) in ns, 0 where there is none; acceleration (L, 3); turn rate (L, 3); NaN where absent."""
 
-MAGIC = b"\x89MCAP0\r\n"
 IMU = re.compile(r"sensor_msgs[./](msg[./])?Imu")
-PICTURES = re.compile(r".*[./](\w*Image|CompressedVideo|\w*Video)")
 FIELDS = ("linear_acceleration", "angular_velocity")
-OTHER_CLOCK_S = 5.0
-"""A sensor whose stamps lie this far from the log's, at the median, has a clock of its own."""
-
-MAX_CHUNK_BYTES = 1 << 30
 DOUBLES = 37
 """Of a sensor_msgs/Imu: orientation 4, its covariance 9, angular velocity 3 and 9, linear acceleration 3 and 9."""
 
@@ -68,10 +66,14 @@ def read(path: str, *, units: Mapping[str, str] | None = None) -> Recording:
     problems: list[str] = []
     topics = [topic for topic in _topics(path, problems) if topic.count]
     pictures = [topic for topic in topics if PICTURES.fullmatch(topic.schema)]
+    video, first_ns = _video(path, problems) if pictures else (None, [])
+    shown = video.camera if video else ""
     problems += [
-        f"{t.name}: {t.count} messages of {t.schema}: pictures inside MCAP are not read; export them as a video file "
-        "and name it in a recording.json"
+        f"{t.name}: {t.count} messages of {t.schema}, encoded as {t.encoding!r}, are not read"
+        f"{f': the recording has the video of {shown}' if shown else ''}; export them as a video file and name it in a "
+        "recording.json"
         for t in pictures
+        if t.name != shown
     ]
     found, reasons = [], []
     for topic in topics:
@@ -82,7 +84,7 @@ def read(path: str, *, units: Mapping[str, str] | None = None) -> Recording:
                 reasons.append(f"{topic.name}: {error.reason}")
     unread = [t for t in topics if IMU.fullmatch(t.schema) and t.decode is None]
     reasons += [f"{t.name}: {t.schema} encoded as {t.encoding!r} is not read; use cdr, ros1 or json" for t in unread]
-    zero_ns = min((int(ns.min()) for _, (ns, _, _) in found), default=0)
+    zero_ns = min([*(int(ns.min()) for _, (ns, _, _) in found), *first_ns], default=0)
     imus = []
     for topic, (ns, acc, gyro) in found:
         try:
@@ -90,18 +92,37 @@ def read(path: str, *, units: Mapping[str, str] | None = None) -> Recording:
             imus.append(_imu(path, topic.name, np.asarray(t_s), acc, gyro, scales(units or {}), problems))
         except (DamagedFile, UnitError) as error:
             reasons.append(f"{topic.name}: {error.reason}")
-    if not imus:
+    if not imus and video is None:
         held = ", ".join(f"{t.name} ({t.schema or t.encoding})" for t in topics[:10])
         raise DamagedFile(path, "; ".join([*reasons, *problems]) or f"has no IMU topic; it has {held or 'no message'}")
-    others = {t.name: f"{t.schema or t.encoding}, {t.count} messages" for t in topics if t.decode is None}
+    if video is not None:
+        video = replace(video, start_s=(first_ns[0] - zero_ns) * 1e-9)
+    others = {
+        t.name: f"{t.schema or t.encoding}, {t.count} messages" for t in topics if t.decode is None and t.name != shown
+    }
     return Recording(
         file_id(path),
         path,
         imus=tuple(imus),
+        video=video,
         source_format=MCAP.name,
         problems=(*problems, *reasons),
         extra={"log_time_zero_ns": zero_ns, "not_read": others},
     )
+
+
+def _video(path: str, problems: list[str]) -> tuple[VideoRef | None, list[int]]:
+    """The pictures of the camera that has most, and the stamp of the first; none where none can be read."""
+    try:
+        pictures = stills_of(path)
+        if pictures is None:
+            return None, []
+        video, its = probe_checked(path)
+    except DamagedFile as error:
+        problems.append(error.reason)
+        return None, []
+    problems.extend(its)
+    return video, [int(pictures.stamps_ns[0])]
 
 
 def _imu(
@@ -137,7 +158,7 @@ def _read_topics(path: str, file: BinaryIO, problems: list[str]) -> dict[int, _T
         raise MissingExtra("mcap, which reads MCAP files,", "mcap") from error
     schemas: dict[int, str] = {}
     topics: dict[int, _Topic] = {}
-    for record in _records(path, file, problems):
+    for record, _ in records(path, file, problems):
         if isinstance(record, Schema):
             schemas[record.id] = record.name
         elif isinstance(record, Channel):
@@ -151,43 +172,6 @@ def _read_topics(path: str, file: BinaryIO, problems: list[str]) -> dict[int, _T
                 if topic.count == 1 and topic.encoding == "json" and not _tells(record.data):
                     topic.decode = None
     return topics
-
-
-def _records(path: str, file: BinaryIO, problems: list[str]) -> Iterator[Any]:
-    """Every record, from the front: a file that was cut off has no summary to look anything up in. A damaged chunk is
-    left out. Raises DamagedFile."""
-    from mcap.exceptions import InvalidMagic, McapError, UnsupportedCompressionError
-    from mcap.records import Chunk
-    from mcap.stream_reader import StreamReader, breakup_chunk
-    from zstandard import ZstdError
-
-    lost = 0
-    try:
-        for record in StreamReader(file, emit_chunks=True, record_size_limit=Path(path).stat().st_size).records:
-            if not isinstance(record, Chunk):
-                yield record
-                continue
-            try:
-                if record.uncompressed_size > MAX_CHUNK_BYTES:
-                    raise ValueError("a chunk of more than a gigabyte")
-                inside = breakup_chunk(record, validate_crc=True)
-            except UnsupportedCompressionError as error:
-                raise DamagedFile(path, f"is compressed in a way that is not known: {error}") from error
-            except (McapError, ZstdError, RuntimeError, ValueError, struct.error, MemoryError):
-                lost += 1
-                continue
-            yield from inside
-    except InvalidMagic as error:
-        at = file.tell()
-        if at <= len(MAGIC):
-            raise DamagedFile(path, "is not an MCAP file" if at else "is empty") from error
-        problems.append("the file does not end as an MCAP file does")
-    except (McapError, struct.error, ValueError, MemoryError) as error:
-        if file.tell() <= len(MAGIC):
-            raise DamagedFile(path, "is empty" if not Path(path).stat().st_size else "is not an MCAP file") from error
-        problems.append("the file is cut off or damaged: what comes before that was read")
-    if lost:
-        problems.append(f"{lost} damaged chunks were left out")
 
 
 def _decoder(schema: str, encoding: str) -> Callable[[list[bytes]], Samples] | None:
@@ -207,14 +191,7 @@ def _samples(path: str, topic: _Topic, problems: list[str]) -> Samples:
         stamp_ns, acc, gyro = topic.decode(topic.messages)
     except (ValueError, KeyError, TypeError, AttributeError, struct.error, IndexError, OverflowError) as error:
         raise DamagedFile(path, f"its messages are not as {topic.schema or 'they'} must be: {error}") from error
-    log_ns = np.array(topic.log_ns, np.int64)
-    stamped = stamp_ns > 0
-    if stamped.any():
-        ahead_ns = int(np.median(stamp_ns[stamped] - log_ns[stamped]))
-        if abs(ahead_ns) > OTHER_CLOCK_S * 1e9:
-            problems.append(f"{topic.name}: its stamps were shifted by {-ahead_ns * 1e-9:.3f} s onto the log's clock")
-            stamp_ns = stamp_ns - ahead_ns
-    return np.where(stamped, stamp_ns, log_ns), acc, gyro
+    return on_log_clock(topic.name, stamp_ns, np.array(topic.log_ns, np.int64), problems), acc, gyro
 
 
 def _binary(messages: list[bytes], *, header: Callable[[bytes], tuple[str, int, int]]) -> Samples:
@@ -287,16 +264,4 @@ def _stamp_ns(row: Mapping[str, Any]) -> int:
     return seconds * 1_000_000_000 + rest
 
 
-def _is_mcap(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    if path.suffix.lower() == ".mcap":
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
-
-
-MCAP = Reader("mcap", _is_mcap, read, file_id, takes_units=True)
+MCAP = Reader("mcap", is_mcap, read, file_id, takes_units=True)

@@ -12,7 +12,7 @@ from motionseek.indexer.ahead import Ahead, Stopped
 from motionseek.indexer.child import Child
 from motionseek.indexer.feed import Item, _answers, _to_identify
 from motionseek.indexer.readers import Source
-from motionseek.indexer.vrs import pictures_of
+from motionseek.indexer.stills import stills_of
 
 
 def test_what_is_read_ahead_is_bounded_by_its_bytes() -> None:
@@ -51,7 +51,7 @@ def test_who_waits_to_put_something_is_told_that_nobody_takes_it() -> None:
 
 def test_pictures_of_a_file_that_vanished_are_an_error_of_ours(tmp_path) -> None:
     with pytest.raises(DamagedFile, match="No such file"):
-        pictures_of(tmp_path / "gone.vrs")
+        stills_of(tmp_path / "gone.vrs")
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 from collections.abc import Iterable, Mapping
@@ -195,6 +196,46 @@ def mcap(path: Path, topics: Mapping[str, tuple[str, str, Iterable[tuple[int, by
                 writer.add_message(channel, at_ns, data, at_ns)
         writer.finish()
     return path
+
+
+def picture_cdr(stamp_ns: int, data: bytes, said: str, *, foxglove: bool = False) -> bytes:
+    """A CompressedImage as ROS 2 serialises it: sensor_msgs', or foxglove_msgs', whose format comes last."""
+
+    def put(message: bytes, held: bytes) -> bytes:
+        return message + b"\0" * (-len(message) % 4) + struct.pack("<I", len(held)) + held
+
+    message = put(struct.pack("<iI", *divmod(stamp_ns, 10**9)), b"camera\0")
+    text = said.encode() + b"\0"
+    for held in (data, text) if foxglove else (text, data):
+        message = put(message, held)
+    return b"\0\1\0\0" + message
+
+
+def picture_ros1(stamp_ns: int, data: bytes, said: str) -> bytes:
+    head = struct.pack("<III", 7, *divmod(stamp_ns, 10**9))
+    return head + b"".join(struct.pack("<I", len(held)) + held for held in (b"cam", said.encode(), data))
+
+
+def picture_protobuf(stamp_ns: int, data: bytes, said: str, *, numbers: tuple[int, int, int]) -> bytes:
+    """foxglove's; numbers: of the fields frame_id, data and format."""
+
+    def varint(value: int) -> bytes:
+        low = bytes([value & 127 | (128 if value > 127 else 0)])
+        return low + (varint(value >> 7) if value > 127 else b"")
+
+    def put(number: int, held: bytes) -> bytes:
+        return varint(number << 3 | 2) + varint(len(held)) + held
+
+    seconds, rest = divmod(stamp_ns, 10**9)
+    stamp = varint(1 << 3) + varint(seconds) + varint(2 << 3) + varint(rest)
+    parts = sorted(zip(numbers, (b"camera", data, said.encode()), strict=True))
+    return put(1, stamp) + b"".join(put(number, held) for number, held in parts)
+
+
+def picture_json(stamp_ns: int, data: bytes, said: str) -> bytes:
+    sec, nsec = divmod(stamp_ns, 10**9)
+    held = base64.b64encode(data).decode()
+    return json.dumps({"timestamp": {"sec": sec, "nsec": nsec}, "frame_id": "", "data": held, "format": said}).encode()
 
 
 def insta360(path: Path, t_ms: np.ndarray, acc_g: np.ndarray, gyro_rps: np.ndarray, seconds: float = 2.0) -> Path:

@@ -102,23 +102,6 @@ def test_stamps_since_the_start_of_the_sensor_are_put_on_the_clock_of_the_log(tm
     assert "/a: its stamps were shifted by 1699999999" in recording.problems[0]
 
 
-def test_pictures_are_named_among_what_was_not_read(tmp_path: Path) -> None:
-    ns, acc, gyro = stream()
-    messages = [imu_cdr(t, a, g) for t, a, g in zip(ns.tolist(), acc, gyro, strict=True)]
-    recording = read(
-        mcap(
-            tmp_path / "a.mcap",
-            {
-                "/imu": ("sensor_msgs/msg/Imu", "cdr", logged(ns, messages)),
-                "/camera": ("sensor_msgs/msg/CompressedImage", "cdr", [(START_NS, b"x")]),
-                "/film": ("foxglove.CompressedVideo", "protobuf", [(START_NS, b"x"), (START_NS + 1, b"y")]),
-            },
-        )
-    )
-    assert [p.split(":")[0] for p in recording.problems] == ["/camera", "/film"]
-    assert "2 messages of foxglove.CompressedVideo: pictures inside MCAP are not read" in recording.problems[1]
-
-
 def test_units_that_the_log_does_not_say_are_given(tmp_path: Path) -> None:
     ns, acc, gyro = stream()
     rows = zip(ns.tolist(), acc / 9.80665, np.degrees(gyro), strict=True)
