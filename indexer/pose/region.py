@@ -22,6 +22,8 @@ GROWN = np.float32(1.25)
 """A person's region is this much larger than the circle that BlazePose draws around the body."""
 STEPS = 32
 """OpenCV's bilinear interpolation knows this many places between two pixels."""
+TILE = 64
+"""It computes places from the left edge of such a strip; in another order some come out on another side of a half."""
 
 CORNERS = ((0, 1), (0, 0), (1, 0), (1, 1))
 """Of a square, in the order in which OpenCV names those of a turned one."""
@@ -93,7 +95,8 @@ class Region:
         cv2 = opencv()
         matrix = cv2.getPerspectiveTransform(self._corners(), np.array(CORNERS, np.float32) * side)
         x, y = np.arange(float(side)), np.arange(float(side))[:, None]
-        across, down, depth = (m[0] * x + (m[1] * y + m[2]) for m in cv2.invert(matrix)[1])
+        since = x % TILE
+        across, down, depth = (m[0] * (x - since) + m[1] * y + m[2] + m[0] * since for m in cv2.invert(matrix)[1])
         scale = STEPS / depth
         across, down = np.rint(across * scale).astype(np.int32), np.rint(down * scale).astype(np.int32)
         pixel = np.stack([across // STEPS, down // STEPS], axis=-1).astype(np.int16)
