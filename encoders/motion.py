@@ -180,14 +180,19 @@ class ActionEncoder(nn.Module):
 
         parts (P',): the only ones that any window has; by default those that the mask shows.
         """
+        return self.head(*self.features(x, mask, parts))
+
+    def features(self, x: Tensor, mask: Tensor, parts: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `forward` → what `head` takes, of the parts that any window has."""
         if parts is None:
             parts = mask.any(2).any(0).nonzero().squeeze(1)
-        if not len(parts):
-            return x.new_zeros(len(x), self.config.output_dim)
         x, mask = x[:, parts], mask[:, parts]
         b, p, c, length = x.shape
+        seen = token_mask(mask)
+        if not p:
+            return x.new_zeros(b, 1, 1, self.config.width), seen.new_zeros(b, 1, 1)
         features = self.trunk(x.reshape(b * p, c, length), parts.repeat(b)).transpose(1, 2)
-        return self.head(features.reshape(b, p, *features.shape[1:]), token_mask(mask))
+        return features.reshape(b, p, *features.shape[1:]), seen
 
     def head(self, features: Tensor, seen: Tensor) -> Tensor:
         """Features (B, P, T, width) of the trunk, seen (B, P, T) bool → (B, output_dim); an empty window is zero."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
+from motionseek.encoders.simulate.curves import GRAVITY_MPS2
 from motionseek.errors import UsageError
 from motionseek.types import Bool, Float32, Float64
 
@@ -38,6 +39,11 @@ class Augment:
     damp: float = 0.0
     """Share of windows whose movement is weakened or strengthened (0.35 to 1.15 times) about its mean: people move more
     gently than motion capture actors, and straps and pockets give."""
+    cross_axis: float = 0.0
+    """Standard deviation of the share of turning about one axis that shows about another: limbs twist as they swing,
+    more than simulated ones, and sensors sit askew."""
+    shake: float = 0.0
+    """By how much, at most, impacts shake a sensor in its strap: rad/s for each m/s² that it feels beside gravity."""
     gravity_drop: float = 0.0
     """Share of sensors whose mean acceleration is taken away, as phones do that report linear acceleration."""
     gyro_drop: float = 0.0
@@ -142,6 +148,15 @@ def vary_imu(x: Float32, rng: np.random.Generator, augment: Augment, *, anywhere
         gentle = np.where(rng.random((n, 1)) < augment.damp, rng.uniform(0.35, 1.15, (n, 2)), 1.0)
         middle = signal.mean(axis=3, keepdims=True) * np.array([1, 0], np.float32)[:, None, None]
         signal = middle + (signal - middle) * gentle.astype(np.float32)[:, :, None, None]
+    if augment.cross_axis:
+        mixed = np.eye(3, dtype=np.float32) + augment.cross_axis * rng.standard_normal((n, 3, 3), np.float32)
+        signal = np.stack([signal[:, 0], mixed @ signal[:, 1]], axis=1)
+    if augment.shake:
+        felt = np.abs(np.linalg.norm(signal[:, :1], axis=2, keepdims=True) - np.float32(GRAVITY_MPS2))
+        shaken = rng.random((n, 1, 1), dtype=np.float32) * augment.shake * felt[:, 0]
+        signal = np.stack(
+            [signal[:, 0], signal[:, 1] + shaken * rng.standard_normal((n, 3, length), np.float32)], axis=1
+        )
     if augment.gravity_drop:
         without = np.asarray(rng.random(n) < augment.gravity_drop, np.float32)[:, None, None]
         signal = signal.copy()

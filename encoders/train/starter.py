@@ -214,9 +214,9 @@ def _actions(
         corpus,
         clips,
         recipe.batch,
-        replace(SIMULATED, mounting_deg=40, free_mounting=0.5, damp=0.5),
+        replace(SIMULATED, mounting_deg=40, free_mounting=0.5, damp=0.5, cross_axis=0.3, shake=0.15),
         recipe.seed,
-        slots=lambda rng: rng.choice(7, 1 if rng.random() < 0.5 else int(rng.integers(2, 6)), replace=False),
+        slots=lambda rng: rng.choice(7, int(rng.integers(2, 6)), replace=False),
         captions={label: F.normalize(encode(list(captions[label])), dim=-1) for label in corpus.labels},
     )
     settings = _settings(recipe, recipe.action_steps)

@@ -55,6 +55,29 @@ def test_a_mounting_turns_both_sensors_alike_and_keeps_norms(rng: np.random.Gene
     assert angle[~anywhere].max() <= 25.01
 
 
+def test_turning_shows_about_other_axes_by_one_matrix_a_sensor(rng: np.random.Generator, sensors: np.ndarray) -> None:
+    crossed = vary.vary_imu(sensors, rng, Augment(cross_axis=0.3))
+    assert np.array_equal(crossed[:, :3], sensors[:, :3])
+    found = []
+    for before, after in zip(sensors[:, 3:], crossed[:, 3:], strict=True):
+        fit, *_ = np.linalg.lstsq(before.T, after.T, rcond=None)
+        assert np.allclose(before.T @ fit, after.T, atol=1e-4)
+        found.append(fit - np.eye(3))
+    assert np.std(found) == pytest.approx(0.3, rel=0.15)
+
+
+def test_only_what_is_felt_beside_gravity_shakes_a_sensor(rng: np.random.Generator) -> None:
+    x = np.zeros((200, 6, LENGTH), np.float32)
+    x[:, 1] = 9.80665
+    x[:, 1, 50:] += 10
+    shaken = vary.vary_imu(x, rng, Augment(shake=0.1))
+    assert np.array_equal(shaken[:, :3], x[:, :3])
+    assert np.abs(shaken[:, 3:, :50]).max() < 1e-6
+    spread = shaken[:, 3:, 50:].std(axis=(1, 2))
+    assert spread.max() < 1.15
+    assert spread.mean() == pytest.approx(0.5, rel=0.15)  # half of the most, times 10 m/s²
+
+
 def test_drops_take_what_they_say(rng: np.random.Generator, sensors: np.ndarray) -> None:
     without = vary.vary_imu(sensors, rng, Augment(gyro_drop=1))
     assert not without[:, 3:].any()
