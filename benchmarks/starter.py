@@ -74,7 +74,7 @@ THIGH_SENTENCES = {
 WINDOW_S = 2.56
 
 
-def _phone_trials(path: Path) -> Iterator[tuple[str, int, Imu]]:
+def phone_trials(path: Path) -> Iterator[tuple[str, int, Imu]]:
     with np.load(path, allow_pickle=False) as d:
         arrays = {k: d[k] for k in d.files}
     acc_at = np.cumsum(arrays["acc_len"]) - arrays["acc_len"]
@@ -107,7 +107,7 @@ def phone_windows(path: Path) -> PhoneWindows:
     """All 2.56 s windows of the activities; those of the short ones overlap by half."""
     length = round(WINDOW_S * 50)
     windows, masks, activities, people = [], [], [], []
-    for activity, person, imu in _phone_trials(path):
+    for activity, person, imu in phone_trials(path):
         if activity in ("FOL", "CSI", "CSO"):
             continue
         grid = imu_grid([imu], 50.0)
