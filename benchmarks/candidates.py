@@ -1,12 +1,15 @@
 """Are the windows that a motion search would rank first among those whose tokens it looks at?
 
-    python benchmarks/candidates.py [--windows 100000] [--queries 200] [--out benchmarks/results/candidates.json]
+    python benchmarks/candidates.py [--windows 100000] [--queries 400] [--out benchmarks/results/candidates.json]
 
 A query is 5 s of simulated sensors at a random phase against every grid, with nothing of what is around it. The truth
 is the exact token score (int8 tokens, as an archive stores them) at every lag of every stream. The stage under test is
 the one that searches use: each part's projected windows in FAISS, IVF, at a stride of 1 s. A winner is kept where one
-of the first candidates lies within the reach of the refinement. Also: what int8 tokens cost, and how long the score
-takes. The motion is read from $MOTIONSEEK_DATA, else ../shared/data; with OMP_NUM_THREADS=1 about 20 minutes.
+of the first candidates lies within the reach of the refinement. Also: how much less than the winner the best of the
+candidates scores, and what int8 tokens cost. The motion is read from $MOTIONSEEK_DATA, else
+../shared/data; with OMP_NUM_THREADS=1 about 10 minutes.
+
+What the candidates are found by was chosen with the seeds 101 and 102 (one sensor, 300 queries each, the same streams).
 """
 
 from __future__ import annotations
@@ -64,21 +67,15 @@ def build(streams: Streams, encoder: StreamEncoder) -> tuple[AnnIndex, Kept]:
             "modality": pa.array(["pose"] * n).dictionary_encode(),
             "person": pa.array([""] * n).dictionary_encode(),
             "start_s": start_s,
-            "end_s": start_s + encoder.window_s,
+            "end_s": np.minimum(start_s + encoder.window_s, streams.duration_s[streams.window]),
         }
     )
-    blocks, recall, parameters = [], 1.0, dict[str, Any]()
-    for part in np.split(np.concatenate(vectors), encoder.blocks, axis=1):
-        block, its_recall, of_block = ann.ivf(np.ascontiguousarray(part), windows, {})
-        blocks.append(block)
-        recall = min(recall, its_recall)
-        parameters = {**of_block, "nprobe": max(of_block["nprobe"], parameters.get("nprobe", 1))}
-    index = AnnIndex("motion", "token", "ivf", recall, "", parameters, windows, blocks)
+    index = ann.make_index("motion", "token", windows, np.concatenate(vectors), encoder.blocks, {})
     return index, Kept(Columns.of(windows), np.ones(n, np.bool_))
 
 
-def scan(streams: Streams, queries: list[QueryTokens]) -> tuple[Int64, Float64]:
-    """The best of all streams for each query by the exact score, (Q,), and the offset there (Q,).
+def scan(streams: Streams, queries: list[QueryTokens]) -> tuple[Int64, Float64, Float32]:
+    """The best of all streams for each query by the exact score, (Q,), the offset there (Q,) and that score (Q,).
 
     A first pass in bfloat16 takes all lags as one convolution. Its cosines are off by less than half of ROUGH, so that
     the best stream is among those within ROUGH of its best; these are then scored as a search does.
@@ -108,16 +105,16 @@ def scan(streams: Streams, queries: list[QueryTokens]) -> tuple[Int64, Float64]:
             done, spent_s = (at + len(batch)) / len(order), time.perf_counter() - began
             print(f"  full scan {done:.0%}, {spent_s / done - spent_s:.0f} s left", flush=True)
     winner, offset_s = np.zeros(len(queries), np.int64), np.zeros(len(queries))
+    top = np.full(len(queries), -np.inf, np.float32)
     for i, query in enumerate(queries):
         close = np.flatnonzero(rough[i] >= rough[i].max() - ROUGH)
-        best = -np.inf
         for stream in close[np.argsort(streams.length[close], kind="stable")].tolist():
             stored, mask, first, last = _stored(streams, np.array([stream]), size, over)
             scores = lag_scores(query, stored, mask, first, last, min_share=MIN_SHARE)[0]
-            if scores.max() > best:
-                best, winner[i] = scores.max(), stream
+            if scores.max() > top[i]:
+                top[i], winner[i] = scores.max(), stream
                 offset_s[i] = (first * phases - (phases - 1) + int(scores.argmax())) * query.hop_s
-    return winner, offset_s
+    return winner, offset_s, top
 
 
 def _stored(streams: Streams, which: Int64, size: int, over: int) -> tuple[Float32, Bool, int, int]:
@@ -178,31 +175,6 @@ def quantised(exact: list[Float32], stored: list[Float32]) -> dict[str, float]:
     }
 
 
-def profile(streams: Streams, query: QueryTokens, found: Candidates, kept: Kept) -> dict[str, float]:
-    """Milliseconds (median of 9) of the score of all candidates, and of its matrix product alone."""
-    used = query.mask.any(axis=(0, 2))
-    steps = query.token.shape[2] + 2 * round(np.ceil(REACH_S / query.token_s))
-    rng = np.random.default_rng(0)
-    a = rng.normal(size=(query.phases * query.token.shape[2], int(used.sum()) * query.token.shape[3])).astype(
-        np.float32
-    )
-    b = rng.normal(size=(len(found), a.shape[1], steps)).astype(np.float32)
-    which, stream = np.unique(kept.columns.recording[found.row], return_inverse=True)
-    held = []
-    for s in which.tolist():
-        token, mask = streams.views(np.array([s]), np.zeros(1, np.int64), int(streams.length[s]))
-        held.append((0.0, token[0], mask[0]))
-    spent: dict[str, list[float]] = {"score_ms": [], "matrix_product_ms": []}
-    for _ in range(9):
-        began = time.perf_counter()
-        fit_near(query, held, stream, found.offset_s, REACH_S, min_share=MIN_SHARE)
-        spent["score_ms"].append(time.perf_counter() - began)
-        began = time.perf_counter()
-        np.matmul(a, b)
-        spent["matrix_product_ms"].append(time.perf_counter() - began)
-    return {name: round(float(np.median(s)) * 1e3, 2) for name, s in spent.items()} | {"candidates": len(found)}
-
-
 def one_phase(tokens: QueryTokens) -> QueryTokens:
     return QueryTokens(tokens.start_s, tokens.token_s, tokens.token[:1], tokens.mask[:1])
 
@@ -210,7 +182,8 @@ def one_phase(tokens: QueryTokens) -> QueryTokens:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--windows", type=int, default=100_000)
-    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--queries", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=2031, help="of the queries")
     parser.add_argument("--sensors", type=int, nargs="+", choices=(5, 1), default=(5, 1))
     parser.add_argument("--model", default="starter")
     parser.add_argument("--keep", type=Path, help="a file (.npz) to keep the streams in, for another run")
@@ -233,7 +206,7 @@ def main() -> None:
     index, kept = build(streams, pose)
     print(f"{len(index)} windows of {len(streams.length)} streams, {index.parameters}", flush=True)
 
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(args.seed)
     long = np.flatnonzero(streams.duration_s >= SECONDS + 0.2)
     new = np.array([clips[c].labels[-1:] == (HELD_OUT,) for c in streams.clip[long].tolist()], np.bool_)
     asked = np.concatenate([rng.choice(long[of], args.queries // 2, replace=False) for of in (new, ~new)])
@@ -246,6 +219,7 @@ def main() -> None:
         "streams": len(streams.length),
         "hours": round(float(streams.duration_s.sum()) / 3600, 1),
         "queries": f"{len(asked)} of {SECONDS:g} s, half of clips that training never saw; random phase, cut off",
+        "seed": args.seed,
         "index": {"kind": index.kind, "recall_at_10": index.recall, "width": index.width, **index.parameters},
     }
     for count in args.sensors:
@@ -268,7 +242,7 @@ def main() -> None:
     if args.out and args.out.exists() and len(args.sensors) < 2:
         # The other half, where it is of the same queries in the same windows.
         before = json.loads(args.out.read_text())
-        if all(before.get(name) == report[name] for name in ("fingerprint", "windows", "queries")):
+        if all(before.get(name) == report[name] for name in ("fingerprint", "windows", "queries", "seed")):
             report = {**before, **report}
     text = json.dumps(report, indent=1)
     if args.out:
@@ -282,7 +256,7 @@ def measure(
     kept: Kept,
     imu: StreamEncoder,
     tokens: list[QueryTokens],
-    truth: tuple[Int64, Float64],
+    truth: tuple[Int64, Float64, Float32],
     asked: Int64,
     start_s: Float64,
 ) -> dict[str, Any]:
@@ -303,6 +277,7 @@ def measure(
         stored.append(refined(streams, query, found, kept, exact=False))
         first.append(int(kept.columns.recording[found.row[int(stored[-1].argmax())]]))
     by_scan = truth[0]
+    less = np.maximum(truth[2] - np.array([scores.max() for scores in stored]), 0)
     return {
         "exact winner": share(ranks["exact_winner"]),
         "true match": share(ranks["true_match"]),
@@ -313,13 +288,12 @@ def measure(
             "by the full scan": round(float(np.mean(by_scan == asked)), 4),
         },
         "same first as the full scan": round(float(np.mean(np.array(first) == by_scan)), 4),
+        "the best candidate's score below the winner's": {
+            "in all queries": round(float(less.mean()), 5),
+            "where the winner is lost": np.sort(less[np.array(ranks["exact_winner"]) >= RERANKED]).round(4).tolist(),
+        },
         "int8 tokens": quantised(exact, stored),
-        "time": profile(streams, tokens[0], look_first(index, kept, imu, tokens[0]), kept),
     }
-
-
-def look_first(index: AnnIndex, kept: Kept, imu: StreamEncoder, query: QueryTokens) -> Candidates:
-    return timed(index, kept, token_probes(query, imu, STRIDE_S), RERANKED, APART_S, 0)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from motionseek.types import Level
 if TYPE_CHECKING:
     from motionseek.indexer.store import Store
 
-LAYOUT = 2
+LAYOUT = 3
 _CODED = ("recording_id", "modality", "person", "caption", "part")
 """Columns whose few values repeat: kept as dictionaries, which open as arrays without being read."""
 

@@ -82,8 +82,8 @@ class AnnIndex:
 
     windows: metadata aligned with the rows, sorted by recording, modality, person and start; names that repeat are
     dictionaries.   recall: recall@10 against a full scan, measured when built; of blocks the lowest.
-    parameters: what it was built with.   blocks: a row's numbers may be several blocks, each searched by itself: the
-    level token has one a body part.
+    parameters: what it was built with; of lists `nprobe`, how many are looked into, one number a block.   blocks: a
+    row's numbers may be several blocks, each searched by itself: the level token has one a body part.
     """
 
     space: str
@@ -152,7 +152,7 @@ class AnnIndex:
         if keep is not None and kept <= max(BRUTE_ROWS, k):
             scores, rows = self._scan(query, keep.at, best, block)
         else:
-            share = 1.0 if self.kind == "exact" else int(self.parameters["nprobe"]) / int(self.parameters["nlist"])
+            share = 1.0 if self.kind == "exact" else self.parameters["nprobe"][block] / self.parameters["nlist"]
             with one_thread_for(int(query.size * len(self) * share)):
                 scores, rows = self._ask(query, best, keep, block, nprobe)
             lost = rows < 0
@@ -177,7 +177,7 @@ class AnnIndex:
         nlist = int(self.parameters["nlist"])
         # The recall was measured for ten answers: for more, and for fewer rows that may answer, look into more lists.
         enough = -(-SEEN_PER_ANSWER * k * nlist // kept)
-        lists = min(nlist, max(int(self.parameters["nprobe"]), enough) if nprobe is None else nprobe)
+        lists = min(nlist, max(int(self.parameters["nprobe"][block]), enough) if nprobe is None else nprobe)
         options = faiss.SearchParametersIVF(sel=selector, nprobe=lists)
         found = (on_gpu if on_gpu is not None and lists <= GPU_MOST else index).search(query, k, params=options)
         short = found[1][:, -1] < 0

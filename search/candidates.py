@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from motionseek.indexer.ann import weights
 from motionseek.indexer.nearest import AnnIndex, Rows
 from motionseek.search.encode import Probes
 from motionseek.types import Bool, Float32, Float64, Modality
@@ -18,6 +19,9 @@ Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 FEW = 20
 SAMPLE = 4096
+LEAST_SHARE = 0.75
+"""A guess counts where at least this share of the tokens meet that could; the exact score, which asks for a little
+more, moves it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,11 @@ class Columns:
         start_s, end_s = (windows[name].combine_chunks().to_numpy() for name in ("start_s", "end_s"))
         recording, modality, person = (_coded(windows[name]) for name in ("recording_id", "modality", "person"))
         return cls(*recording, *modality, *person, start_s, end_s)
+
+    @cached_property
+    def weight(self) -> Float32:
+        """(N,) by what an index of projected tokens weighs a window's vector."""
+        return weights(self.start_s, self.end_s)
 
     @cached_property
     def modality(self) -> npt.NDArray[np.str_]:
@@ -173,7 +182,9 @@ def timed(index: AnnIndex, kept: Kept, probes: Probes, k: int, apart_s: float, r
     """The k windows nearest to any of the probes, and the nearest of each of `recordings` recordings as far as they
     were found, one for each stream and offset: guesses of one stream within `apart_s` of a better one are dropped.
 
-    Each block that the query has is searched by itself, and all that is found is compared by all blocks together.
+    Each block that the query has is searched by itself, and all that is found is compared by all blocks together. Of
+    projected tokens the score is the mean over the pairs that meet, as the exact score is: by the sum, a recording that
+    begins or ends within the query, or is shorter than a window, would always come last.
     """
     if not kept.rows.count:
         return NOTHING
@@ -188,15 +199,28 @@ def timed(index: AnnIndex, kept: Kept, probes: Probes, k: int, apart_s: float, r
         there = found[0][1] >= 0
         score, row = found[0][0][there], found[0][1][there]
         probe = np.nonzero(there)[0]
+        if probes.held is not None:
+            kind, per_token = _per_token(probes, columns, row, np.ones((len(row), 1), np.bool_), index.blocks, asked)
+            score = score / columns.weight[row] * per_token[probe, kind]
     else:
         rows = np.unique(np.concatenate([row.reshape(-1) for _, row in found]))
         rows = rows[rows >= 0]
-        total = sum(vector[:, block] @ index.vectors(rows, block).T for block in asked)
-        flat = np.asarray(total, np.float32).reshape(-1)
+        total = np.zeros((len(vector), len(rows)), np.float32)
+        worn = np.zeros((len(rows), len(asked)), np.bool_)
+        for i, block in enumerate(asked):
+            held = index.vectors(rows, block)
+            worn[:, i] = held.any(axis=1)
+            total += vector[:, block] @ held.T
+        if probes.held is not None:
+            kind, per_token = _per_token(probes, columns, rows, worn, index.blocks, asked)
+            total /= columns.weight[rows]
+            total *= per_token[:, kind]
+        flat = total.reshape(-1)
         most = len(vector) * k
         best = np.argpartition(-flat, most)[:most] if len(flat) > most else np.arange(len(flat))
         score, row, probe = flat[best], rows[best % len(rows)], best // len(rows)
     order = np.argsort(-score, kind="stable")
+    order = order[np.isfinite(score[order])]
     score, row, probe = score[order], row[order], probe[order]
     offset_s = columns.start_s[row] - probes.start_s[probe]
     # One number for a stream's stretch of time: where on its clock, person, sense and recording.
@@ -209,3 +233,25 @@ def timed(index: AnnIndex, kept: Kept, probes: Probes, k: int, apart_s: float, r
     _, best = np.unique(columns.recording[row[first]], return_index=True)
     first = first[np.union1d(np.arange(min(k, len(first))), np.sort(best)[:recordings])]
     return Candidates(row[first], score[first], score[first], offset_s[first])
+
+
+def _per_token(
+    probes: Probes, columns: Columns, row: Int64, worn: Bool, blocks: int, asked: list[int]
+) -> tuple[Int64, Float32]:
+    """What a sum over tokens is multiplied by, to be their mean. worn: (R, A) which of the blocks asked a row has.
+
+    Returns the kind of each row (R,), by its length and blocks, and 1 / the tokens that meet for V probes and C kinds
+    (V, C); NaN where they are too few.
+    """
+    if probes.held is None:
+        raise ValueError("probes of projected tokens say how many tokens they have")
+    held = probes.held if probes.held.shape[1] == blocks else probes.held.sum(axis=1, keepdims=True).repeat(blocks, 1)
+    held = held[:, asked].astype(np.float32)
+    size = np.rint((columns.end_s[row] - columns.start_s[row]) / probes.token_s)
+    size = np.clip(size, 0, held.shape[2] - 1).astype(np.int64)
+    _, first, kind = np.unique(
+        (size << worn.shape[1]) + worn @ (1 << np.arange(worn.shape[1])), return_index=True, return_inverse=True
+    )
+    met = np.einsum("vac,ca->vc", held[:, :, size[first]], worn[first].astype(np.float32))
+    enough = met >= np.maximum(LEAST_SHARE * met.max(axis=0, initial=0), 1)
+    return kind.reshape(-1), np.where(enough, 1 / np.maximum(met, 1), np.float32(np.nan)).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from motionseek.encoders.base import Encoder, StreamEncoder
 from motionseek.encoders.preprocess import Grid, signal_grid
@@ -20,18 +21,23 @@ SHIFT_S = 0.2
 MIN_QUERY_S = 0.4
 PLACES = 5
 """A long query is looked up at this many places; the exact score then takes all of it."""
-OVER = 2
-"""With the weight of what is missing, chosen by 120 queries that benchmarks/candidates.py does not ask."""
-MOST_WEIGHT = 1.12
+OVER = 3
+"""Chosen by 600 queries that benchmarks/candidates.py does not ask."""
 
 
 @dataclass(frozen=True, eq=False)
 class Probes:
     """Vectors to look up, V of them. vector: (V, D) float32.   start_s: (V,) where on the query's clock the window
-    that the vector stands for begins; NaN where the query has no time."""
+    that the vector stands for begins; NaN where the query has no time.
+
+    Of projected tokens also held (V, P, W + 1): how many tokens of each part the probe has among the first 0 to W of
+    its window, and token_s: what they cover.
+    """
 
     vector: Float32
     start_s: Float64
+    held: npt.NDArray[np.int16] | None = None
+    token_s: float = 0.0
 
 
 def tokens_of(encoder: StreamEncoder, grid: Grid, hop_s: float) -> tuple[Float32, Bool]:
@@ -109,8 +115,8 @@ def token_probes(tokens: QueryTokens, encoder: StreamEncoder, stride_s: float) -
 
     A query shorter than a window is placed everywhere inside one, a longer one taken at up to PLACES places; where it
     has fewer placements than the stride has tokens it also reaches over the window's ends, and by OVER tokens further,
-    because a recording may begin or end within it. What is missing is masked; a probe that lacks tokens would score
-    less everywhere, so it weighs more, by the root of what it lacks.
+    because a recording may begin or end within it. What is missing is masked, and what is there is counted, because
+    an inner product of projected tokens is a sum over those that meet.
     """
     _, parts, held, width = tokens.token.shape
     size, stride = round(encoder.window_s / encoder.token_s), round(stride_s / encoder.token_s)
@@ -130,9 +136,8 @@ def token_probes(tokens: QueryTokens, encoder: StreamEncoder, stride_s: float) -
     start_s = tokens.start_s + np.add.outer(np.arange(tokens.phases) * tokens.hop_s, starts * tokens.token_s)
     kept = masks.any(axis=(1, 2))
     views, masks = (views * masks[..., None])[kept], masks[kept]
-    count = masks.sum(axis=(1, 2))
-    weight = np.sqrt(np.minimum(count.max(initial=0) / count, MOST_WEIGHT**2)).astype(np.float32)
-    return Probes(encoder.project(views, masks) * weight[:, None], start_s.reshape(-1)[kept])
+    counts = np.pad(masks.cumsum(axis=2, dtype=np.int16), ((0, 0), (0, 0), (1, 0)))
+    return Probes(encoder.project(views, masks), start_s.reshape(-1)[kept], counts, tokens.token_s)
 
 
 def window_probes(query: Query, encoder: Encoder) -> Probes:

@@ -12,7 +12,7 @@ import numpy as np
 
 from motionseek.errors import ArchiveError, UsageError
 from motionseek.indexer import ann_files
-from motionseek.indexer.ann import EXACT_ROWS, build_index, exact, own_queries, recall_of
+from motionseek.indexer.ann import EXACT_ROWS, build_index, exact, fewest, own_queries, recall_of
 from motionseek.indexer.nearest import AnnIndex, Int64, Rows
 from motionseek.indexer.schema import vector_table_name
 from motionseek.indexer.store import Store
@@ -40,8 +40,9 @@ LEAST_ROWS = 1000
 class Tuned:
     """What was chosen for one index, and what it reaches.
 
-    nprobe: lists that are looked into, of nlist; 0 where all windows are.   candidates: how many have their tokens
-    compared; 0 where there are none.   recall: share of the ten best of a full scan that the index finds.
+    nprobe: lists that are looked into, of nlist, for each block of the index; none where all windows are.
+    candidates: how many have their tokens compared; 0 where there are none.
+    recall: share of the ten best of a full scan that the index finds, of blocks the least.
     winner_kept: share of queries whose best candidate by its tokens is among those looked at; 1 without tokens.
     p95_ms: of 20 answers, 19 come faster: candidates and token scores of one query at a time, its vector given.
     met: whether both aims are.
@@ -52,7 +53,7 @@ class Tuned:
     kind: str
     windows: int
     nlist: int
-    nprobe: int
+    nprobe: tuple[int, ...]
     candidates: int
     recall: float
     winner_kept: float
@@ -135,7 +136,7 @@ def _tuned(
         index.kind,
         len(index),
         int(index.parameters.get("nlist", 0)),
-        int(index.parameters.get("nprobe", 0)) if index.kind == "ivf" else 0,
+        tuple(index.parameters["nprobe"]) if index.kind == "ivf" else (),
         look.candidates,
         reached,
         kept,
@@ -156,30 +157,23 @@ def _keep(store: Store, index: AnnIndex) -> None:
 
 
 def _lists(index: AnnIndex, aim: float) -> float:
-    """Set the fewest lists that reach the recall aimed at in every block. Returns what is reached."""
+    """Set the fewest lists of each block that reach the recall aimed at. Returns the least that is reached."""
     if index.kind == "exact":
         return 1.0
-    asked: list[tuple[Float32, Rows | None, Int64]] = []
+    found = []
     for block in range(index.blocks):
         matrix = index.vectors(np.arange(len(index)), block)
         query, keep = own_queries(matrix, index.windows, np.random.default_rng(1))
-        asked.append((query, keep, exact(query, matrix, keep)))
+        truth = exact(query, matrix, keep)
 
-    def reached(nprobe: int) -> float:
-        return min(
-            recall_of(index.search(query, 10, keep, block=block, nprobe=nprobe)[1], truth)
-            for block, (query, keep, truth) in enumerate(asked)
-        )
+        def reached(
+            nprobe: int, block: int = block, query: Float32 = query, keep: Rows | None = keep, truth: Int64 = truth
+        ) -> float:
+            return recall_of(index.search(query, 10, keep, block=block, nprobe=nprobe)[1], truth)
 
-    low, high = 0, 1
-    while (recall := reached(high)) < aim and high < index.parameters["nlist"]:
-        low, high = high, min(2 * high, int(index.parameters["nlist"]))
-    while high - low > 1:
-        middle = (low + high) // 2
-        between = reached(middle)
-        low, high, recall = (low, middle, between) if between >= aim else (middle, high, recall)
-    index.parameters["nprobe"] = high
-    return round(recall, 4)
+        found.append(fewest(reached, int(index.parameters["nlist"]), aim))
+    index.parameters["nprobe"] = [nprobe for nprobe, _ in found]
+    return round(min(recall for _, recall in found), 4)
 
 
 class _VectorLook:

@@ -35,7 +35,7 @@ def verb(archive: str, recall: float, p95_ms: float, models: tuple[str, ...], as
                 f"{t.space} {t.level}",
                 t.kind,
                 t.windows,
-                f"{t.nprobe} of {t.nlist}" if t.nprobe else "all",
+                f"{_span(t.nprobe)} of {t.nlist}" if t.nprobe else "all",
                 t.candidates or "",
                 f"{t.recall:.3f}",
                 f"{t.winner_kept:.3f}" if t.candidates else "",
@@ -48,3 +48,8 @@ def verb(archive: str, recall: float, p95_ms: float, models: tuple[str, ...], as
             "", ("index", "kind", "windows", "lists", "candidates", "recall", "winner kept", "p95 ms", "aims met"), rows
         )
     sys.exit(0 if all(t.met for t in found) else 1)
+
+
+def _span(numbers: tuple[int, ...]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low}-{high}"
