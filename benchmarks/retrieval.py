@@ -35,7 +35,8 @@ from motionseek.indexer.pipeline import index
 from motionseek.search.archive import Archive
 from motionseek.search.archive import open as open_archive
 from motionseek.search.by_motion import MIN_SHARE
-from motionseek.search.encode import query_tokens, token_probes
+from motionseek.search.candidates import LEAST_SHARE
+from motionseek.search.encode import Probes, query_tokens, token_probes
 from motionseek.search.query import Query
 from motionseek.search.rerank import QueryTokens
 from motionseek.types import PARTS, Bool, Float32, Float64, Modality, Recording, Span
@@ -60,13 +61,14 @@ class Asked:
 @dataclass(frozen=True, eq=False)
 class Held:
     """All that an archive holds of one modality: R streams of tokens (R, P, T, D) that start at start_s (R,), and N
-    projected windows of the recordings `of` (N,)."""
+    projected windows of `duration_s` (N,) of the recordings `of` (N,)."""
 
     ids: tuple[str, ...]
     start_s: Float64
     token: Float32
     mask: Bool
     projected: Float32
+    duration_s: Float64
     of: np.ndarray[Any, np.dtype[np.int64]]
 
     @classmethod
@@ -81,13 +83,23 @@ class Held:
         mask = np.stack([np.pad(s.mask[:parts], ((0, 0), (0, longest - s.mask.shape[1]))) for s in held])
         windows, projected = archive.store.vectors("motion", "token", Filter(modality=modality))
         of = np.array([ids.index(r) for r in windows["recording_id"].to_pylist()])
-        return cls(ids, np.array([s.start_s for s in held]), token, mask, projected, of)
+        duration_s = windows["end_s"].to_numpy() - windows["start_s"].to_numpy()
+        return cls(ids, np.array([s.start_s for s in held]), token, mask, projected, duration_s, of)
 
 
-def by_projection(held: Held, probes: Float32) -> tuple[Float32, Float64]:
-    """Per recording the best inner product of any of its windows with any probe; it says no offset."""
+def by_projection(held: Held, probes: Probes) -> tuple[Float32, Float64]:
+    """Per recording the best of any of its windows with any probe by their inner product over the tokens that meet,
+    where these are enough; it says no offset."""
+    if probes.held is None:
+        raise SystemExit("the probes do not say how many tokens they have")
+    parts, size = probes.held.shape[1], probes.held.shape[2] - 1
+    worn = held.projected.reshape(len(held.projected), parts, -1).any(axis=2)
+    tokens = np.clip(np.rint(held.duration_s / probes.token_s), 0, size).astype(int)
+    met = sum(worn[:, p, None] * probes.held[:, p, tokens].T.astype(np.float32) for p in range(parts))
+    enough = met >= np.maximum(LEAST_SHARE * met.max(axis=1, keepdims=True), 1)
+    score = np.where(enough, held.projected @ probes.vector.T / np.maximum(met, 1), -np.inf)
     best = np.full(len(held.ids), -np.inf, np.float32)
-    np.maximum.at(best, held.of, (held.projected @ probes.T).max(axis=1))
+    np.maximum.at(best, held.of, score.max(axis=1))
     return best, np.full(len(best), np.nan)
 
 
@@ -123,7 +135,7 @@ def brute(archive: Archive, held: Held, asked: Asked) -> dict[Way, tuple[Float32
     encoder = archive._loaded.stream_encoder(asked.query.modality)
     tokens = query_tokens(asked.query, encoder)
     probes = token_probes(tokens, encoder, archive.spaces["motion"].stride_s)
-    return {"none": by_projection(held, probes.vector), "token": by_tokens(held, tokens)}
+    return {"none": by_projection(held, probes), "token": by_tokens(held, tokens)}
 
 
 Run = Mapping[str, Any]
