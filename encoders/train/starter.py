@@ -147,7 +147,7 @@ def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = pr
     for name in recipe.bandai:
         if not (data / name).is_file():
             raise UsageError(f"{data / name} is not there: the recipe needs the Bandai-Namco motion as npz (see docs)")
-    kept = _kept_motion(recipe.motion_from) if recipe.motion_from else None
+    kept, origin = _kept_motion(recipe.motion_from) if recipe.motion_from else (None, {})
     work = out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(recipe.seed)
@@ -172,7 +172,7 @@ def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = pr
     say(json.dumps(results["motion"], indent=1))
     save_model(
         out,
-        {**CARD, "recipe": asdict(recipe), "validation": results},
+        {**CARD, "recipe": asdict(recipe), **origin, "validation": results},
         {
             ("clip", "text"): text,
             ("clip", "imu"): actions[0],
@@ -184,12 +184,13 @@ def train_starter(recipe: StarterRecipe, data: Path, out: Path, *, say: Say = pr
     say(f"wrote {out}")
 
 
-def _kept_motion(name: str) -> tuple[MotionEncoder, MotionEncoder]:
+def _kept_motion(name: str) -> tuple[tuple[MotionEncoder, MotionEncoder], dict[str, str]]:
+    """The two networks of another model's `motion` space, and what the card says of where they come from."""
     model = load_model(name, device="cpu")
     imu, pose = (getattr(model.encoder(side, "motion"), "net", None) for side in ("imu", "pose"))
     if not isinstance(imu, MotionEncoder) or not isinstance(pose, MotionEncoder):
         raise UsageError(f"motion_from = {name!r}: its motion space is of another kind; leave it out to train one")
-    return imu, pose
+    return (imu, pose), {"motion_of": f"{model.name} {model.fingerprint}"}
 
 
 def _settings(recipe: StarterRecipe, steps: int) -> FitSettings:

@@ -57,6 +57,7 @@ def test_a_tiny_starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     said.clear()
     train_starter(replace(recipe, seed=2, motion_from=str(out)), tmp_path, tmp_path / "other", say=said.append)
     assert not any(line.startswith("motion: step") for line in said)
+    assert load_model(tmp_path / "other").card["motion_of"] == f"starter {load_model(out).fingerprint}"
     held, other = load_file(out / "weights.safetensors"), load_file(tmp_path / "other" / "weights.safetensors")
     same = {name for name in held if torch.equal(held[name], other.get(name, torch.empty(0)))}
     assert {name for name in held if name.startswith("motion.")} <= same
