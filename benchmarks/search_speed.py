@@ -58,15 +58,19 @@ for name, query in (("first_text_s", "walking"), ("first_imu_s", ms.Imu.load(sys
 print(json.dumps(spent))
 """
 PLAID = """
-import json, sys, tempfile, time
+import json, sys, time
+from pathlib import Path
 import numpy as np, torch
 from fast_plaid import search
 torch.set_num_threads(int(sys.argv[2]))
-held = np.load(sys.argv[1])
-engine = search.FastPlaid(index=tempfile.mkdtemp(), device="cpu")
-began = time.perf_counter()
-engine.create(documents_embeddings=list(torch.from_numpy(held["windows"])))
-built_s = time.perf_counter() - began
+held, folder = np.load(sys.argv[1]), Path(sys.argv[3])
+built = folder / "built_s.json"
+engine = search.FastPlaid(index=str(folder / "index"), device="cpu")
+if not built.exists():
+    began = time.perf_counter()
+    engine.create(documents_embeddings=list(torch.from_numpy(held["windows"])))
+    built.write_text(json.dumps(time.perf_counter() - began))
+built_s = json.loads(built.read_text())
 first, spent = [], []
 for query in torch.from_numpy(held["queries"]):
     began = time.perf_counter()
@@ -240,12 +244,14 @@ def lance_multivectors(made: Made, windows: Float32, folder: Path) -> dict[str, 
     return {**p50_p95(spent), "right_recording_first": round(float(right), 3)}
 
 
-def plaid(made: Made, windows: Float32, folder: Path) -> dict[str, Any] | str:
+def plaid(made: Made, windows: Float32, folder: Path, kept: Path) -> dict[str, Any] | str:
+    """kept: where its index is, or goes: it takes minutes to build."""
     python = os.environ.get("FAST_PLAID_PYTHON")
     if not python:
         return "left out: $FAST_PLAID_PYTHON names no Python that has fast-plaid"
     np.savez(folder / "plaid.npz", windows=windows, queries=np.stack([q.token[0, WRIST] for q in made.queries[:20]]))
-    command = [python, "-c", PLAID, str(folder / "plaid.npz"), str(os.cpu_count() or 1)]
+    command = [python, "-c", PLAID, str(folder / "plaid.npz"), str(os.cpu_count() or 1), str(kept)]
+    kept.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return f"left out: {done.stderr.strip().splitlines()[-1]}"
@@ -319,12 +325,13 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument(
-        "--tokens-most", type=int, default=10_000, help="windows for engines that hold each one's tokens"
+        "--tokens-most", type=int, default=100_000, help="windows for engines that hold each one's tokens"
     )
     parser.add_argument(
         "--only", nargs="+", choices=STEPS, help="measure only this, and keep the rest of what --out holds"
     )
     parser.add_argument("--picture", type=Path, help="where to draw the growth")
+    parser.add_argument("--keep", type=Path, help="a folder to keep fast-plaid's indexes in, for another run")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     report: dict[str, Any] = json.loads(args.out.read_text()) if args.only and args.out and args.out.exists() else {}
@@ -352,7 +359,9 @@ def main() -> None:
             if "tokens" in steps and size <= args.tokens_most:
                 windows = tokens_of_windows(made)
                 told["lancedb_multivector"] = lance_multivectors(made, windows, Path(name) / "peer")
-                told["fast_plaid"] = plaid(made, windows, Path(name))
+                told["fast_plaid"] = plaid(
+                    made, windows, Path(name), (args.keep or Path(name)) / f"plaid_{len(windows)}"
+                )
         keep(report, args.out, args.picture)
     print(json.dumps(report, indent=1))
 
