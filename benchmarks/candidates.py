@@ -291,7 +291,9 @@ def measure(
         "same first as the full scan": round(float(np.mean(np.array(first) == by_scan)), 4),
         "the best candidate's score below the winner's": {
             "in all queries": round(float(less.mean()), 5),
-            "where the winner is lost": np.sort(less[np.array(ranks["exact_winner"]) >= RERANKED]).round(4).tolist(),
+            "where the winner is lost": [
+                round(float(x), 4) for x in np.sort(less[np.array(ranks["exact_winner"]) >= RERANKED])
+            ],
         },
         "int8 tokens": quantised(exact, stored),
     }
