@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,11 +58,25 @@ class Catalog:
         """Why this content cannot be read, where this version of motionseek has tried it in this format; else "".
         What is no video may still be the table that another name says it is."""
         row = self.rows.get(recording_id)
-        if row is None or (row["status"], row["source_format"]) != ("failed", source_format):
-            return ""
-        if self._noted.get(recording_id, {}).get("lasting") != RELEASE:
-            return ""
-        return str(row["reason"])
+        return self._reasons(recording_id).get(source_format, "") if row and row["status"] == "failed" else ""
+
+    def _reasons(self, recording_id: str) -> dict[str, str]:
+        """Why, by format, what this version has tried will fail again."""
+        noted = self._noted.get(recording_id, {})
+        return dict(noted.get("reasons", {})) if noted.get("lasting") == RELEASE else {}
+
+    def failure(
+        self, recording_id: str, uris: Sequence[str], reason: str, source_format: str, *, lasting: bool
+    ) -> Row | None:
+        """The row of content that could not be read in a format, beside what is known of others; None where the archive
+        has it already. lasting: this version need not try it again."""
+        others = {name: why for name, why in self._reasons(recording_id).items() if name != source_format}
+        every = {**others, source_format: reason}
+        told = reason if len(every) == 1 else "; ".join(f"as {name}: {every[name]}" for name in sorted(every))
+        row = failed_row(recording_id, uris, told, min(every), every if lasting else others)
+        known, noted = self.rows.get(recording_id), self._noted.get(recording_id, {})
+        same = known and (known["reason"], known["uris"], noted) == (told, list(uris), json.loads(row["extra"]))
+        return None if same else row
 
     def uris(self, recording_id: str, uri: str) -> list[str]:
         """Where the content lies, now that it was met at `uri`: copies that are still there stay listed."""
@@ -130,9 +144,13 @@ def recording_row(recording: Recording, uris: Sequence[str], fingerprints: Itera
 
 
 def failed_row(
-    recording_id: str, uris: Sequence[str], reason: str, source_format: str = "", *, lasting: bool = False
+    recording_id: str,
+    uris: Sequence[str],
+    reason: str,
+    source_format: str = "",
+    lasting: Mapping[str, str] | None = None,
 ) -> Row:
-    """The row of something that could not be read. lasting: this version need not try the same content again."""
+    """The row of something that could not be read. lasting: by format, why this version need not try it again."""
     status: Status = "failed"
     return {
         "recording_id": recording_id,
@@ -147,7 +165,7 @@ def failed_row(
         "reason": reason,
         "quality": 0.0,
         "fingerprints": [],
-        "extra": json.dumps({"lasting": RELEASE} if lasting else {}),
+        "extra": json.dumps({"lasting": RELEASE, "reasons": dict(sorted(lasting.items()))} if lasting else {}),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from motionseek.errors import ArchiveError, ModelError
-from motionseek.indexer.catalog import Catalog, Row, failed_row
+from motionseek.indexer.catalog import Catalog, Row
 from motionseek.indexer.encode import Encoding
 from motionseek.indexer.feed import Claim, Item, Message
 from motionseek.indexer.filters import Filter
@@ -215,12 +215,11 @@ class Run:
         return self._event(item, "failed", failure.reason)
 
     def _note(self, item: Item, recording_id: str, failure: Failure) -> None:
-        known = self.catalog.rows.get(recording_id)
         uris = self.catalog.uris(recording_id, item.uri)
-        row = failed_row(recording_id, uris, failure.reason, item.format, lasting=failure.lasting)
-        if known is None or (known["reason"], known["uris"]) != (failure.reason, uris):
+        row = self.catalog.failure(recording_id, uris, failure.reason, item.format, lasting=failure.lasting)
+        if row is not None:
             self._writer.add(row)
-        self.catalog.put(row)
+            self.catalog.put(row)
 
     def _close(self, item: Item) -> None:
         self._open.pop(item.uri, None)

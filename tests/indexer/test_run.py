@@ -13,6 +13,7 @@ from synthetic import Linear, recording, write_imu
 from test_store import contents
 
 from motionseek.errors import StaleIndex, UsageError
+from motionseek.indexer import catalog
 from motionseek.indexer.feed import Limits
 from motionseek.indexer.pipeline import Event, index
 from motionseek.indexer.store import Store
@@ -86,6 +87,37 @@ def test_what_cannot_be_read_is_not_tried_again_unless_asked_or_changed(folder: 
     assert json.loads(row["extra"])["lasting"]
     write_imu(folder / "junk.csv", 9)
     assert index(folder / "junk.csv", tmp_path / "a", models=[Linear()]).indexed == 1
+
+
+def test_content_that_fails_in_two_formats_keeps_both_reasons_and_is_tried_in_neither(tmp_path: Path) -> None:
+    names = [tmp_path / "in" / name for name in ("a.csv", "b.mp4")]
+    for path in names:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"neither a table nor a film")
+        os.utime(path, (1, 1))
+    first = index(names, tmp_path / "a", models=[Linear()])
+    (row,) = Store.open(tmp_path / "a").recordings().to_pylist()
+    assert row["uris"] == [str(path) for path in names]
+    said = dict(first.failed)
+    assert row["reason"] == f"as imu: {said[str(names[0])]}; as video: {said[str(names[1])]}"
+    before = contents(tmp_path / "a")
+    again = index(names[::-1], tmp_path / "a", models=[Linear()])
+    assert dict(again.failed) == said
+    assert contents(tmp_path / "a") == before
+    held = catalog.Catalog(Store.open(tmp_path / "a"))
+    known = [held.known_failure(row["recording_id"], name) for name in ("imu", "video")]
+    assert known == [said[str(path)] for path in names]
+
+
+def test_another_version_tries_again_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.csv").write_bytes(b"no table")
+    index(tmp_path / "a.csv", tmp_path / "a", models=[Linear()])
+    monkeypatch.setattr(catalog, "RELEASE", "another")
+    for known in (False, True):
+        held = catalog.Catalog(Store.open(tmp_path / "a"))
+        (recording_id,) = held.rows
+        assert bool(held.known_failure(recording_id, "imu")) == known
+        assert len(index(tmp_path / "a.csv", tmp_path / "a", models=[Linear()]).failed) == 1
 
 
 def test_a_file_that_vanishes_after_it_was_found_has_failed(folder: Path, tmp_path: Path) -> None:
