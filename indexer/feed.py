@@ -150,7 +150,8 @@ class Feed:
         except Stopped:
             return
         except BaseException as error:
-            self._ahead.put(error)
+            with suppress(Stopped):  # its child was closed under it
+                self._ahead.put(error)
         finally:
             child.close()
 
@@ -241,6 +242,8 @@ class Feed:
         """Without reading: what is in memory, and files that look as they did when they were hashed."""
         if isinstance(given, Recording):
             return Identity(given.recording_id, ())
+        if not self._stamps:
+            return None
         try:
             with only_known(self._stamps):
                 return Identity(content_id(given), ())

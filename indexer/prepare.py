@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -319,7 +320,8 @@ KINDS: Mapping[str, type] = {
 """What `wire` may meet in a message of `prepare`."""
 
 
-def as_dict(needs: Needs) -> dict[str, Any]:
+@lru_cache(maxsize=16)
+def as_dict(needs: Needs) -> Mapping[str, Any]:
     """As JSON values; `needs_from` reads them back."""
     lists = {name: [vars(one) for one in getattr(needs, name)] for name in ("imu", "pose", "video")}
     return {**vars(needs), **lists}
