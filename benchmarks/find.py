@@ -6,12 +6,12 @@ Recordings are half a minute each of bodies seen by a camera, from takes without
 comes twice. Half of the test motions and all of the validation motions make the archive; the other half are strangers,
 whose recordings are not in it. A query is 10 or 20 s of five sensors or one, cut from any of the former, on a clock
 shifted by up to 7 s, with nothing said about the offset. How `search/find.py` judges was chosen on "validation", the
-two halves of the motions exchanged; its least confidences there and on the strangers of "test".
+two halves of the motions exchanged, and on "test": neither is a proof.
 Chance is 1 / recordings. The bound is the same scores without the right to refuse: "right_first".
 
-"fresh" is what neither saw: the other styles of the Bandai-Namco data (the starter trained on these), two of them as
-the archive, all others as strangers; the same strangers, and real watches and phones of other people, each stretch of
-them once, before an archive of all motions of validation and test. Nothing was chosen on it.
+"fresh" is the proof, what neither saw: the other styles of the Bandai-Namco data (the starter trained on these), two
+of them as the archive, all others as strangers; the same strangers, and real watches and phones of other people, each
+stretch of them once, before an archive of all motions of validation and test. Nothing was chosen on it.
 """
 
 from __future__ import annotations

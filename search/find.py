@@ -3,19 +3,18 @@
 The sensor's motion tokens are laid over the stored token streams of bodies (and of sensors), at every lag, in the whole
 archive where it is small, else in the recordings whose projected windows come nearest. No source is read again. Every
 stream has a best lag, so that one counts only where it stands out: above the other lags of its own stream, and above
-what streams of other recordings reach.
+what streams of other recordings reach; and where each half of the time, asked by itself, stands out at the same lag.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 
 from motionseek.errors import QueryError, UsageError
 from motionseek.indexer.filters import Filter
@@ -23,12 +22,13 @@ from motionseek.indexer.tokens import StreamKey, TokenStream
 from motionseek.search.candidates import Columns, Kept, timed
 from motionseek.search.correlate import parabola
 from motionseek.search.encode import query_tokens, token_probes
+from motionseek.search.find_lags import ELSEWHERE_S, halves, lag_curve
 from motionseek.search.limbs import sensor_trace
 from motionseek.search.loaded import Loaded
 from motionseek.search.query import Query, sensors_of
 from motionseek.search.rerank import QueryTokens
 from motionseek.search.traces import MIN_SPEED_RPS
-from motionseek.types import ANY_PART, PARTS, Bool, Float64, Imu, Modality
+from motionseek.types import ANY_PART, Imu, Modality
 
 SPACE = "motion"
 EXACT_UP_TO = 20_000
@@ -37,18 +37,16 @@ CANDIDATES = 64
 """Recordings of a larger one that are laid over the sensor."""
 NEAREST = 2000
 APART_S = 0.5
-ELSEWHERE_S = 0.35
-MIN_SHARE = 0.5
-"""Least share of the shorter side's tokens that must meet at a lag."""
-CHANCE_S = 3.0
-"""Length of overlap at which half of a score is taken for chance."""
 FEWEST = 5
 """Other recordings from which on they show what chance reaches."""
 CHANCE_RANK = 3
 """Chance reaches what the third best of them does: one or two may hold the sensor as well."""
-MIN_CONFIDENCE, MIN_CONFIDENCE_OF_FEW = 0.12, 0.14
-"""Of three sensors or more, and of fewer: half as much again as any stranger reached on the validation motions of
-benchmarks/find.py, because at just what those reached 14 of 800 others came through."""
+OF_HALVES = 0.5
+"""What the worse half's margin counts beside that of the whole."""
+NEEDED_AT_S, NEEDED, NEEDED_OF_FEW = (10.0, 20.0), (0.10, 0.09), (0.18, 0.12)
+"""The confidence that is needed where so many seconds meet, of three sensors or more, and of fewer; between them by a
+straight line, below 10 s the more the shorter. Of 1,600 strangers among the motions that they were chosen on, none
+reached four fifths of these (with one sensor and 10 s: .92)."""
 STREAMS_AT_ONCE = 64
 MISSES = 5
 """Of what was refused, this many are told."""
@@ -60,7 +58,8 @@ class Match:
 
     modality, person: the stream it was held against.   offset_s: what to add to the sensor's time to get the
     recording's.   score: mean cosine of tokens, drawn to 0 where little meets.   confidence: the score less the best
-    one elsewhere, at other lags of the stream or by chance in other recordings.
+    one elsewhere, at other lags of the stream or by chance in other recordings; and, where that is above 0, as much
+    again, halved, for the worse half of the time.   needed: what the confidence must reach.
     """
 
     recording_id: str
@@ -70,10 +69,15 @@ class Match:
     offset_s: float
     score: float
     confidence: float
+    needed: float
 
     def __post_init__(self) -> None:
-        if not np.isfinite([self.offset_s, self.score, self.confidence]).all():
-            raise UsageError("a match needs a finite offset_s, score and confidence")
+        if not np.isfinite([self.offset_s, self.score, self.confidence, self.needed]).all():
+            raise UsageError("a match needs a finite offset_s, score, confidence and needed")
+
+    @property
+    def accepted(self) -> bool:
+        return self.confidence >= self.needed
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -84,6 +88,7 @@ class Match:
             "offset_s": round(self.offset_s, 4),
             "score": round(self.score, 4),
             "confidence": round(self.confidence, 4),
+            "needed": round(self.needed, 4),
         }
 
 
@@ -135,8 +140,9 @@ def find(
     """Which recordings the sensors of one wearer belong to.
 
     imu: sensors that share one clock, a file of one, or a recording that holds some.   where: which recordings.
-    max_offset_s: bound of |offset_s|, where the clocks nearly agree.   min_confidence: less is refused (default: 0.12
-    for three sensors or more, 0.14 for fewer).   units: of plain sensor files, as for `Imu.load`.
+    max_offset_s: bound of |offset_s|, where the clocks nearly agree.   min_confidence: less is refused (default:
+    NEEDED, by how many sensors there are and how long they meet the recording).   units: of plain sensor files, as for
+    `Imu.load`.
     Raises QueryError where the sensors' placement is not known or they are too short, and where the archive has no
     motion tokens; StaleIndex where another model built them.
     """
@@ -144,9 +150,7 @@ def find(
     if max_offset_s is not None and not max_offset_s > 0:
         raise QueryError(f"max_offset_s must be above 0, not {max_offset_s:g}")
     worn = [imu for imu in asked.imus if imu.part != ANY_PART]
-    if min_confidence is None:
-        min_confidence = MIN_CONFIDENCE if len(worn) >= 3 else MIN_CONFIDENCE_OF_FEW
-    if not 0 <= min_confidence <= 1:
+    if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise QueryError(f"min_confidence must lie between 0 and 1, not {min_confidence:g}")
     if not loaded.sources:
         return Belongs((), (), 0, 0, "the archive has no recording")
@@ -176,10 +180,14 @@ def find(
             peak = _peak(key, tokens, stream, max_offset_s)
             if peak is not None:
                 peaks.append(peak)
-    matches = sorted(_best_of_each(peaks, loaded), key=lambda m: (-m.confidence, m.uri))
-    taken = tuple(m for m in matches if m.confidence >= min_confidence)
-    reason = "" if taken else _reason(matches, min_confidence)
-    refused = tuple(m for m in matches if m.confidence < min_confidence)[:MISSES]
+    few = len(worn) < 3
+    found = [_halved(match, tokens, loaded, max_offset_s, few=few) for match in _best_of_each(peaks, loaded)]
+    if min_confidence is not None:
+        found = [replace(match, needed=min_confidence) for match in found]
+    matches = sorted(found, key=lambda m: (-m.confidence, m.uri))
+    taken = tuple(m for m in matches if m.accepted)
+    reason = "" if taken else _reason(matches)
+    refused = tuple(m for m in matches if not m.accepted)[:MISSES]
     return Belongs(taken, refused, len(peaks), len(all_keys), reason)
 
 
@@ -188,11 +196,12 @@ def _moves(imu: Imu) -> bool:
     return bool(trace.mask.any()) and float(trace.speed[trace.mask].std()) > MIN_SPEED_RPS
 
 
-def _reason(matches: Sequence[Match], needed: float) -> str:
+def _reason(matches: Sequence[Match]) -> str:
     if not matches:
         return "no recording shows the parts that the sensors are worn on for long enough"
+    best = matches[0]
     return (
-        f"no recording stands out (the best one's confidence is {matches[0].confidence:.2f}, {needed:.2f} is needed): "
+        f"no recording stands out (the best one's confidence is {best.confidence:.2f}, {best.needed:.2f} is needed): "
         "the sensor belongs to none, or moved too little or too evenly"
     )
 
@@ -207,9 +216,7 @@ def _keys(columns: Columns, rows: npt.NDArray[np.int64]) -> list[StreamKey]:
 
 def _peak(key: StreamKey, tokens: QueryTokens, stream: TokenStream, max_offset_s: float | None) -> _Peak | None:
     """The best lag on one stream and the best score elsewhere on it; None where too little meets."""
-    offset_s, score, allowed = lag_curve(tokens, stream)
-    if max_offset_s is not None:
-        allowed = allowed & (np.abs(offset_s) <= max_offset_s + 1e-9)
+    offset_s, score, allowed = lag_curve(tokens, stream, max_offset_s)
     if not allowed.any():
         return None
     score = np.where(allowed, score, -np.inf)
@@ -218,45 +225,6 @@ def _peak(key: StreamKey, tokens: QueryTokens, stream: TokenStream, max_offset_s
     rival = max(float(score[far].max()), 0.0) if far.any() else 0.0
     best_s = float(offset_s[0] + parabola(score) * tokens.hop_s)
     return _Peak(key, best_s, float(score[at]), rival)
-
-
-def lag_curve(tokens: QueryTokens, stream: TokenStream) -> tuple[Float64, Float64, Bool]:
-    """Offsets (M,), scores (M,) and where enough meets (M,), every hop_s: mean cosine of the tokens that meet, by FFT,
-    a masked one left out, drawn to 0 where they are few."""
-    phases, _, held, _ = tokens.token.shape
-    steps = stream.token.shape[1]
-    fft = scipy.fft
-    size = fft.next_fast_len(held + steps - 1, real=True)
-    total = np.zeros((phases, size // 2 + 1), np.complex128)
-    pairs, shared = np.zeros((phases, held + steps - 1)), np.zeros((phases, held + steps - 1))
-    possible = 0
-    for p in range(len(PARTS)):
-        mine, theirs = tokens.mask[:, p], stream.mask[p]
-        if not (mine.any() and theirs.any()):
-            continue
-        possible = max(possible, min(int(mine.sum(axis=1).max()), int(theirs.sum())))
-        # Along contiguous rows, and in single precision, which a mean of cosines does not feel.
-        right = fft.rfft(np.ascontiguousarray((stream.token[p] * theirs[:, None]).T, np.float32), size)
-        worn = (tokens.token[:, p] * mine[..., None]).swapaxes(1, 2)
-        left = fft.rfft(np.ascontiguousarray(worn, np.float32), size)
-        total += np.einsum("fdk,dk->fk", left.conj(), right)
-        there = fft.rfft(mine.astype(np.float64), size, axis=1).conj() * fft.rfft(theirs.astype(np.float64), size)
-        count = np.rint(_lags(fft.irfft(there, size, axis=1), held, steps))
-        pairs += count
-        shared = np.maximum(shared, count)
-    score = _lags(fft.irfft(total, size, axis=1), held, steps) / np.maximum(pairs, 1)
-    shared_s = shared * tokens.token_s
-    score = score * shared_s / (shared_s + CHANCE_S)
-    allowed = shared >= max(MIN_SHARE * possible, 1)
-    # (phases, lags) → lags * phases; a later phase means a smaller offset.
-    first = -(held - 1) * phases - (phases - 1)
-    offset_s = stream.start_s - tokens.start_s + (first + np.arange(score.size)) * tokens.hop_s
-    return offset_s, score[::-1].T.reshape(-1), allowed[::-1].T.reshape(-1)
-
-
-def _lags(circular: Float64, held: int, steps: int) -> Float64:
-    """Lags -(held - 1) … steps - 1 of circular correlations (F, size)."""
-    return np.concatenate([circular[:, circular.shape[1] - (held - 1) :], circular[:, :steps]], axis=1)
 
 
 def _best_of_each(peaks: Sequence[_Peak], loaded: Loaded) -> list[Match]:
@@ -272,5 +240,22 @@ def _best_of_each(peaks: Sequence[_Peak], loaded: Loaded) -> list[Match]:
         best = max(own, key=lambda peak: peak.score - max(peak.rival, chance))
         key, confidence = best.key, best.score - max(best.rival, chance)
         uri = loaded.sources[recording_id].uri
-        found.append(Match(recording_id, uri, key.modality, key.person, best.offset_s, best.score, confidence))
+        found.append(Match(recording_id, uri, key.modality, key.person, best.offset_s, best.score, confidence, 1.0))
     return found
+
+
+def _halved(match: Match, tokens: QueryTokens, loaded: Loaded, max_offset_s: float | None, *, few: bool) -> Match:
+    """With what the worse half of the time says, and the confidence that is needed."""
+    if match.confidence <= 0:
+        return replace(match, needed=needed_confidence(tokens.mask.shape[2] * tokens.token_s, few=few))
+    key = StreamKey(match.recording_id, match.modality, match.person)
+    stream = loaded.store.tokens(SPACE, [key])[key]
+    margin, seconds = halves(tokens, stream, match.offset_s, max_offset_s)
+    confidence = match.confidence + OF_HALVES * margin
+    return replace(match, confidence=confidence, needed=needed_confidence(seconds, few=few))
+
+
+def needed_confidence(seconds: float, *, few: bool) -> float:
+    """For a recording that so many seconds of the sensors meet. few: fewer than three sensors."""
+    short = min(1.0, max(seconds, 1.0) / NEEDED_AT_S[0])
+    return float(np.interp(seconds, NEEDED_AT_S, NEEDED_OF_FEW if few else NEEDED)) / short

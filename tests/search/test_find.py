@@ -20,7 +20,8 @@ from motionseek.indexer.readers import read
 from motionseek.indexer.store import Store
 from motionseek.indexer.tokens import TokenStream
 from motionseek.search.archive import open as open_archive
-from motionseek.search.find import MIN_SHARE, lag_curve
+from motionseek.search.find import needed_confidence
+from motionseek.search.find_lags import MIN_SHARE, halves, lag_curve
 from motionseek.search.query import sensors_of
 from motionseek.search.rerank import QueryTokens
 from motionseek.types import PARTS, Imu, Span
@@ -188,3 +189,35 @@ def test_on_the_command_line(demo):
     assert "belongs to none" in none.stdout
     wrong = CliRunner().invoke(cli, ["find", str(take), "-p", "head", "-p", "head", "--archive", archive])
     assert wrong.exit_code != 0
+
+
+def _unit(rng, *shape):
+    token = rng.normal(size=shape).astype(np.float32)
+    return token / np.linalg.norm(token, axis=-1, keepdims=True)
+
+
+def test_each_half_must_fit_where_the_whole_does():
+    rng = np.random.default_rng(1)
+    parts, steps, width, hop_s = len(PARTS), 60, 16, 0.2
+    stream = TokenStream(0.0, hop_s, _unit(rng, parts, steps, width), np.ones((parts, steps), np.bool_), PARTS)
+    held = stream.token[None, :, 20:40]
+    mask = np.ones(held.shape[:3], np.bool_)
+    # The sensor's clock starts at 0 with what the recording has at 4 s.
+    margin, seconds = halves(QueryTokens(0.0, hop_s, held, mask), stream, 4.0, None)
+    assert seconds == pytest.approx(4.0)
+    assert margin > 0.15  # of a cosine of 1, drawn to 2 / (2 + 3) with two seconds
+    mixed = held.copy()
+    mixed[:, :, 10:] = _unit(rng, 1, parts, 10, width)
+    assert halves(QueryTokens(0.0, hop_s, mixed, mask), stream, 4.0, None)[0] < 0.05
+    # A sensor that goes on beyond the recording: halves are those of what meets.
+    beyond = np.concatenate([stream.token[None, :, 40:], _unit(rng, 1, parts, 30, width)], axis=2)
+    margin, seconds = halves(QueryTokens(0.0, hop_s, beyond, np.ones((1, parts, 50), np.bool_)), stream, 8.0, None)
+    assert seconds == pytest.approx(4.0)
+    assert margin > 0.15
+
+
+def test_less_that_meets_needs_more_confidence():
+    needed = [needed_confidence(seconds, few=True) for seconds in (1, 3, 9, 11, 15, 25, 600)]
+    assert needed == sorted(needed, reverse=True)
+    assert needed[-1] == needed[-2]
+    assert all(needed_confidence(s, few=False) < needed_confidence(s, few=True) for s in (2, 10, 30))
