@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from motionseek.indexer import ann_files
 from motionseek.indexer.ann_files import why_stale
-from motionseek.indexer.nearest import AnnIndex, Int64, Kind, Rows, import_faiss
+from motionseek.indexer.nearest import AnnIndex, Int64, Kind, Rows, import_faiss, one_thread_for
 from motionseek.indexer.schema import vector_table_name
 from motionseek.types import Float32, Float64, Level
 
@@ -172,7 +172,8 @@ def ivf(
 
     def reached(nprobe: int) -> float:
         options = faiss.SearchParametersIVF(sel=selector, nprobe=nprobe)
-        return recall_of(index.search(query, 10, params=options)[1], truth)
+        with one_thread_for(query.size * n * nprobe // nlist):
+            return recall_of(index.search(query, 10, params=options)[1], truth)
 
     nprobe, recall = fewest(reached, nlist, float(settings.get("recall", TARGET_RECALL)))
     index.nprobe = nprobe
