@@ -118,7 +118,7 @@ def _by_words(
     if "starter" not in name:
         torch.manual_seed(settings.seed)
         width = words.shape[1]
-        net = ActionEncoder(ActionConfig("imu", output_dim=width))
+        net = ActionEncoder(ActionConfig("imu", output_dim=width, trend=True))
         if "GRU" in name:
             net = _stack(width)
     objective = Named(net.requires_grad_(True))
