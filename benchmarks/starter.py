@@ -1,13 +1,14 @@
 """The starter model on real sensors that its training never saw.
 
-    python benchmarks/starter.py [--model FOLDER] [--out benchmarks/results/starter.json]
+    python benchmarks/starter.py [--model FOLDER] [--subjects 2 4 6] [--out benchmarks/results/starter.json]
 
 MobiFall: a phone in the trouser pocket with its raw clocks; each word against all 2.56 s windows of the activities.
 UTD-MHAD: one worn sensor and a skeleton; zero-shot recognition of the thigh's actions, and which skeleton trial a
 sensor trial belongs to, among all trials of a subject set. Actions are recognised in three ways: by the data set's own
 names; by three everyday sentences each, written before any of them was tried; by these with every class set back by how
 it scores on windows that nobody labelled, which are those of the other people (`motionseek.encoders.zero_shot`; how
-strongly was chosen on MobiFall). The data is read from $MOTIONSEEK_DATA, else ../shared/data.
+strongly was chosen on MobiFall). How the model was trained was chosen with --subjects 1 3 5. The data is read from
+$MOTIONSEEK_DATA, else ../shared/data.
 """
 
 from __future__ import annotations
@@ -254,6 +255,7 @@ def utd(model: Model, path: Path, subjects: tuple[int, ...]) -> dict[str, object
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="starter")
+    parser.add_argument("--subjects", type=int, nargs="+", default=[2, 4, 6], help="of UTD-MHAD")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     data = Path(os.environ.get("MOTIONSEEK_DATA") or Path(__file__).parents[2] / "shared" / "data")
@@ -263,7 +265,7 @@ def main() -> None:
         "fingerprint": model.fingerprint,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "mobifall": mobifall(model, data / "mobifall" / "mobifall_subjects_1-7.npz"),
-        "utd_mhad": utd(model, data / "utd-mhad" / "utd_mhad_subjects_1-6.npz", (2, 4, 6)),
+        "utd_mhad": utd(model, data / "utd-mhad" / "utd_mhad_subjects_1-6.npz", tuple(args.subjects)),
     }
     text = json.dumps(report, indent=2)
     print(text)

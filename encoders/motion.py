@@ -161,8 +161,8 @@ class ActionConfig:
 class ActionEncoder(nn.Module):
     """Sensors or pose of one window → one vector beside the text tower's: whatever parts are there.
 
-    Per part: mean, spread and maximum of the features over time, and their trend; then parts are weighed by a learned
-    attention, because which part tells most depends on the action.
+    Per part: mean, spread and maximum of the features over time, and their trend where the configuration asks for it;
+    then parts are weighed by a learned attention, because which part tells most depends on the action.
     """
 
     def __init__(self, config: ActionConfig) -> None:
