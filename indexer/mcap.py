@@ -25,6 +25,8 @@ MAGIC = b"\x89MCAP0\r\n"
 PICTURES = re.compile(r".*[./](\w*Image|CompressedVideo|\w*Video)")
 OTHER_CLOCK_S = 5.0
 """Whoever stamps this far from the log's clock, at the median, has a clock of its own."""
+LAST_NS = (1 << 62) - 1
+"""A later stamp, in the year 2116, is none."""
 MAX_CHUNK_BYTES = 1 << 30
 FIRST_TRIED = 32
 """Pictures at the start that may be damaged before all are taken to be."""
@@ -116,7 +118,7 @@ class _Camera:
             self.unread += 1
             return
         self.codec = codec
-        self.stamp_ns.append(stamp_ns)
+        self.stamp_ns.append(stamp_ns if 0 < stamp_ns <= LAST_NS else 0)
         self.log_ns.append(message.log_time)
         self.places.append(place)
         self.keys.append(is_key(codec, data))
@@ -129,7 +131,7 @@ class Pictures:
 
     def __init__(self, path: str, camera: _Camera) -> None:
         problems: list[str] = []
-        ns = on_log_clock(camera.topic, np.array(camera.stamp_ns), np.array(camera.log_ns), problems)
+        ns = on_log_clock(camera.topic, np.array(camera.stamp_ns, np.int64), np.array(camera.log_ns), problems)
         if (np.diff(ns) <= 0).any() and not all(camera.keys):
             ns = np.array(camera.log_ns)  # in the order in which they were predicted
         self.stamps_ns, self._number = np.unique(ns, return_index=True)

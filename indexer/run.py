@@ -93,6 +93,7 @@ class Run:
         return Claim("nothing") if self.writer is None else Claim("read", self._needs_of(frozenset(missing), estimator))
 
     def _take_up(self, item: Item, opened: _Open) -> None:
+        self._let_go(item)  # a file named twice that became another meanwhile
         self._claimed[item.uri] = opened
         self._reading.add(opened.recording_id)
 

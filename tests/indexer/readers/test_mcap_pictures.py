@@ -205,3 +205,15 @@ def test_any_damage_ends_in_an_error_of_ours_or_a_recording(tmp_path: Path) -> N
                 list(sample(path, frame_times(path)))
         except DamagedFile:
             continue
+
+
+def test_a_stamp_beyond_all_time_is_none_and_the_log_s_own_counts(tmp_path: Path) -> None:
+    pictures = logged(picture_json, encoded("png", "rgb24"), "png")
+    ns, damaged = pictures[5]
+    pictures[5] = ns, damaged.replace(str(stamps()[5] // 1_000_000_000).encode(), b"9" * 30)
+    assert pictures[5][1] != damaged
+    path = mcap(tmp_path / "a.mcap", {"/eye": ("foxglove.CompressedImage", "json", pictures)})
+    shown = np.array(stamps())
+    shown[5] = ns
+    assert read(path).problems == ()
+    np.testing.assert_allclose(frame_times(path), (np.unique(shown) - shown[0]) * 1e-9, atol=1e-9)
