@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +23,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from machine import DATA, machine
 from unsteadied import unsteady
 
 from motionseek.encoders.simulate.headcam import HeadCamera, HeadMotion, write_film
@@ -231,12 +230,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "camera_sync.json")
     given = parser.parse_args()
     cv2.setNumThreads(1)
-    data = Path(os.environ.get("MOTIONSEEK_DATA") or Path(__file__).parents[2] / "shared" / "data")
-    sample = data / "gopro" / "max-heromode.mp4"
+    sample = DATA / "gopro" / "max-heromode.mp4"
     # Sections of an earlier run stay: a run that was cut off goes on with --only.
     kept = json.loads(given.out.read_text()) if given.only and given.out.is_file() else {}
-    about = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
-    result = {**kept, "machine": about, "opencv": cv2.__version__, "films": given.films}
+    result = {**kept, "machine": machine(), "opencv": cv2.__version__, "films": given.films}
     given.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         for what, section in sections(sample, given.films, Path(name)).items():

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -26,6 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from machine import DATA, machine
 from mocap_windows import HELD_OUT, Streams, make_streams, motions, sensors
 from torch.nn.functional import conv1d, pad
 
@@ -189,12 +188,11 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a file (.npz) to keep the streams in, for another run")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    data = Path(os.environ.get("MOTIONSEEK_DATA") or Path(__file__).parents[2] / "shared" / "data")
     model = load_model(args.model)
     pose, imu = model.encoder("pose", "motion"), model.encoder("imu", "motion")
     if not tokenises(pose) or not tokenises(imu):
         raise SystemExit(f"the model {args.model} does not tokenise streams")
-    clips = motions(data)
+    clips = motions(DATA)
     if args.keep and args.keep.exists():
         with np.load(args.keep, allow_pickle=False) as held:
             streams = Streams(**{f.name: held[f.name] for f in fields(Streams)})
@@ -211,7 +209,7 @@ def main() -> None:
     report: dict[str, Any] = {
         "model": model.name,
         "fingerprint": model.fingerprint,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "windows": len(index),
         "streams": len(streams.length),
         "hours": round(float(streams.duration_s.sum()) / 3600, 1),

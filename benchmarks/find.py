@@ -19,8 +19,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -30,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import DATA, machine
 from starter import phone_trials
 from sync import FADE_S, HELD_OUT_STYLE, PLACEMENTS, RATE_HZ, REACH_S, halves, moved, recorded
 
@@ -203,15 +202,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "find.json")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    data = Path(os.environ.get("MOTIONSEEK_DATA") or Path(__file__).parents[2] / "shared" / "data")
     model = load_model(given.model)
     result: dict[str, Any] = {
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": machine(),
         "model": {"name": given.model, "fingerprint": model.fingerprint},
     }
     if given.only and given.out.is_file():
         result = json.loads(given.out.read_text()) | result
-    validation, test = halves(data)
+    validation, test = halves(DATA)
     for name, motions, more in (("validation", validation, test), ("test", test, validation)):
         if given.only in (None, name):
             with tempfile.TemporaryDirectory() as folder:
@@ -219,7 +217,7 @@ def main() -> None:
             given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if given.only in (None, "fresh"):
         with tempfile.TemporaryDirectory() as folder:
-            result["fresh"] = never_seen(data, model, Path(folder), given.queries, given.strangers)
+            result["fresh"] = never_seen(DATA, model, Path(folder), given.queries, given.strangers)
         given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(given.out)
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -37,6 +36,7 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
+from machine import machine
 
 FILM_S, IMU_S = 20.0, 8.0
 HEADER = "t_s,ax_mps2,ay_mps2,az_mps2,gx_rps,gy_rps,gz_rps"
@@ -244,7 +244,7 @@ def main() -> None:
         return
     shared = (args.workers, args.threads)
     report: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "load_before": round(os.getloadavg()[0], 1),
         "workers": args.workers,
         "threads": args.threads,

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from machine import machine
 
 from motionseek.demo.recordings import load_clips
 from motionseek.encoders.model import Model, load_model
@@ -115,7 +115,7 @@ def main() -> None:
                     results.append({"method": method, "placement": "known" if known else "unknown", **row})
                     print(json.dumps(results[-1]), flush=True)
     said = {
-        "machine": {"processor": platform.machine(), "system": platform.system(), "python": platform.python_version()},
+        "machine": machine(),
         "model": {"name": model.name, "fingerprint": model.fingerprint},
         "clips": {f"{s:g} s": sum(m.duration_s > s + 0.1 for m in clips) for s in given.seconds},
         "results": results,

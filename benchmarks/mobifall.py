@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from machine import DATA, machine
 from starter import CLASSES, WORDS, PhoneWindows, phone_windows, words_report
 from utd_mhad import summary
 from utd_text import Named
@@ -34,7 +33,6 @@ from motionseek.encoders.train.loop import FitSettings, fit
 from motionseek.encoders.train.windows import TrainBatch
 from motionseek.types import Float32
 
-DATA = Path(os.environ.get("MOTIONSEEK_DATA") or Path(__file__).parents[2] / "shared" / "data")
 FILE = DATA / "mobifall" / "mobifall_subjects_1-7.npz"
 OUT = Path(__file__).parent / "results" / "mobifall.json"
 TESTED = ((2, 3), (4, 5), (6, 7))
@@ -130,7 +128,7 @@ def main() -> None:
             by_seed = [mean([runs[f"people {t}, seed {s}"] for t in TESTED]) for s in whole]
             held["summary"] = summary(by_seed) if by_seed else {}
             held |= {
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+                "machine": machine(),
                 "settings": {"steps": STEPS, "lr": LR, "batch": BATCH, "tested": TESTED},
             }
             args.out.parent.mkdir(parents=True, exist_ok=True)

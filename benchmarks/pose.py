@@ -18,12 +18,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
 
 from motionseek.indexer.pose import estimate_pose
 from motionseek.indexer.pose.blazepose import BlazePose
@@ -108,7 +108,7 @@ def main() -> None:
     args = parser.parse_args()
     reference = np.load(REFERENCE, allow_pickle=False)
     report: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "load_before": round(os.getloadavg()[0], 1),
         "estimator": "blazepose",
         "reference": "mediapipe 0.10.21, complexity 1",

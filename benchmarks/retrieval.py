@@ -17,8 +17,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from machine import DATA, machine
 from robustness import Take, real, simulated
 
 from motionseek.encoders.model import load_model
@@ -41,7 +40,6 @@ from motionseek.search.query import Query
 from motionseek.search.rerank import QueryTokens
 from motionseek.types import PARTS, Bool, Float32, Float64, Modality, Recording, Span
 
-DATA = Path(os.environ.get("MOTIONSEEK_DATA") or Path(__file__).parents[2] / "shared" / "data")
 OUT = Path(__file__).parent / "results" / "retrieval.json"
 K = 10
 NEAR_S = 0.3
@@ -251,7 +249,7 @@ def main() -> None:
     report: dict[str, Any] = {
         "model": model.name,
         "fingerprint": model.fingerprint,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
     }
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:

@@ -16,8 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import DATA, machine
 from scipy import stats
 
 from motionseek.encoders.base import StreamEncoder
@@ -41,7 +40,6 @@ from motionseek.search.query import Query
 from motionseek.search.rerank import QueryTokens, fit
 from motionseek.types import Bool, Float32, Float64, Imu, PoseTrack, Span
 
-DATA = Path(os.environ.get("MOTIONSEEK_DATA") or Path(__file__).parents[2] / "shared" / "data")
 OUT = Path(__file__).parent / "results" / "robustness.json"
 FIVE = ("left_wrist", "right_wrist", "left_knee", "right_knee", "head")
 WAYS = {
@@ -201,7 +199,7 @@ def main() -> None:
     report = {
         "model": model.name,
         "fingerprint": model.fingerprint,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "queries": args.queries,
         "seeds": args.seeds,
         "minutes": round((time.monotonic() - started) / 60, 1),

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 from lancedb.index import IvfFlat
+from machine import machine
 from structured_vectors import LENGTH, SIZE, TOKEN_S, WIDTH, WINDOW_S, WINDOWS_EACH, WRIST, Movements, write
 
 from motionseek.indexer import ann
@@ -336,10 +336,7 @@ def main() -> None:
     args = parser.parse_args()
     report: dict[str, Any] = json.loads(args.out.read_text()) if args.only and args.out and args.out.exists() else {}
     report["machine"] = {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        **machine(),
     }
     report |= {"versions": {"faiss": faiss.__version__, "lancedb": lancedb.__version__}, "queries": args.queries}
     steps = args.only or STEPS

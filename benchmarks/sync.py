@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import DATA, machine
 
 from motionseek.encoders.base import tokenises
 from motionseek.encoders.model import Model, load_model
@@ -432,16 +431,15 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, default=Path(__file__).parents[1] / "docs" / "sync_lengths.png")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    data = Path(os.environ.get("MOTIONSEEK_DATA") or Path(__file__).parents[2] / "shared" / "data")
     model = load_model(given.model)
     about = {
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": machine(),
         "model": {"name": given.model, "fingerprint": model.fingerprint},
     }
     # Sections of an earlier run with the same model stay: a run that was cut off goes on with --only.
     kept = json.loads(given.out.read_text()) if given.only and given.out.is_file() else {}
     result = {**(kept if kept.get("model") == about["model"] else {}), **about}
-    for name, section in sections(data, model, given.clips).items():
+    for name, section in sections(DATA, model, given.clips).items():
         if given.only and name not in given.only:
             continue
         result[name] = section()

@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import platform
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from machine import DATA, machine
 
 from motionseek.encoders.simulate.camera import Camera, view
 from motionseek.encoders.simulate.mocap import read_amc, read_bandai_npz, read_deepmimic
@@ -297,12 +296,11 @@ def main() -> None:
     parser.add_argument("--takes", type=int, default=20)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    data = Path(os.environ.get("MOTIONSEEK_DATA") or Path(__file__).parents[2] / "shared" / "data")
     with tempfile.TemporaryDirectory() as scratch:
         report = {
             "model": args.model,
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            **{s: measure(s, data, Path(scratch) / s, args.model, args.takes) for s in ("chosen on", "reported")},
+            "machine": machine(),
+            **{s: measure(s, DATA, Path(scratch) / s, args.model, args.takes) for s in ("chosen on", "reported")},
         }
     text = json.dumps(report, indent=1)
     print(text)

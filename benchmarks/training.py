@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
+from machine import machine
 
 from motionseek.encoders.train.augment import Augment
 from motionseek.encoders.train.dataset import WindowData
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     report = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "load_before": round(os.getloadavg()[0], 1),
         "speed": speed(args.seconds, args.threads),
         "peak_memory_of_one_step": memory(args.windows, (0, 113, 32)),

@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -26,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from machine import DATA, machine
 from scipy import stats
 from utd_models import (
     Correlation,
@@ -48,7 +47,6 @@ from motionseek.encoders.train.loop import FitSettings, fit
 from motionseek.encoders.train.motion_objective import MotionWeights
 from motionseek.encoders.train.windows import Objective, TrainBatch
 
-DATA = Path(os.environ.get("MOTIONSEEK_DATA") or Path(__file__).parents[2] / "shared" / "data")
 OUT = Path(__file__).parent / "results" / "utd_mhad.json"
 TRIALS = DATA / "utd-mhad" / "utd_mhad_subjects_1-6.npz"
 TRAIN, TEST = (1, 3, 5), (2, 4, 6)
@@ -240,7 +238,7 @@ def run(part: str, specs: Mapping[str, Spec], seeds: int, jobs: int, split: Any,
                 runs.setdefault(row, {})[str(seed)] = values
             found = rows[name]
             held[part]["summary"] = {n: summary(list(seeds.values())) for n, seeds in runs.items()}
-            held |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "torch": torch.__version__}
+            held |= {"machine": machine(), "torch": torch.__version__}
             held[part]["settings"] = {"train": split[0], "test": split[1], "batch": BATCH, "cut_s": CUT_S} | {
                 n: {"steps": s.steps, "lr": s.lr, "varied": s.varied, **s.options} for n, s in specs.items()
             }

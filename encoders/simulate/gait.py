@@ -34,7 +34,7 @@ def along(arc: Float64, aside: Float64, curvature: float) -> Float64:
 
 
 def swing_arms(
-    fig: Figure, stride: Float64, *, size: float, elbow: float, bias: float, pump: float, lead: float = 0.0
+    fig: Figure, stride: Float64, *, size: Float64 | float, elbow: float, bias: float, pump: float, lead: float = 0.0
 ) -> None:
     """Arms against the legs, each forward when the other foot lands, or the share `lead` of a stride before.
     stride: (N,) phase, the left foot lands at 0"""

@@ -14,7 +14,8 @@ from motionseek.types import Float64
 
 
 def _chair(rng: Generator, duration_s: float, label: str) -> Motion:
-    """Between standing and sitting: the trunk bows first, the pelvis travels back and down, the seat is felt."""
+    """Between standing and sitting: the trunk bows first, the pelvis travels back and down, the seat is felt
+    when it is reached and when it is left."""
     fig = Figure(rng, duration_s)
     down = label == "sit down"
     seat, sole, yaw = seat_and_feet(fig)
@@ -27,16 +28,16 @@ def _chair(rng: Generator, duration_s: float, label: str) -> Motion:
     if down:
         lower, back = keyframes(x, [0.15, 0.85], [0.0, 1.0]), keyframes(x, [0.05, 0.75], [0.0, 1.0])
         bow = keyframes(x, [0.0, 0.55, 1.0], [0.0, 1.0, 0.0])
-        touch = begin + 0.78 * takes
+        felt = [0.78]
     else:
         lower, back = keyframes(x, [0.3, 0.95], [1.0, 0.0]), keyframes(x, [0.22, 0.85], [1.0, 0.0])
         bow = keyframes(x, [0.0, 0.38, 1.0], [0.0, 1.0, 0.0])
-        touch = begin + 0.95 * takes
+        felt = [0.28, 0.95]
     root = np.zeros((fig.n, 3))
     root[:, 1] = upright[1] + lower * (seat[1] - upright[1])
     root[:, 2] = upright[2] + back * (seat[2] - upright[2])
     root[:, 0] = wander(rng, fig.n, 0.004, 0.5)
-    root[:, 1] += jolt(fig, touch, 0.0005, 0.003 if down else 0.001)
+    root[:, 1] += jolt(fig, begin + takes * np.array(felt), 0.0005, 0.003 if down else 0.0015)
     lean, slump = rng.uniform(0.5, 1.0), rng.uniform(-0.25, 0.1)
     fig.trunk(
         root,

@@ -31,7 +31,7 @@ PLACEMENTS = (
 _CHOICES = [[i for i, p in enumerate(PLACEMENTS) if PART_OF_PLACEMENT[p] == slot] for slot in IMU_SLOTS[:-1]]
 _CHOICES.append(list(range(len(PLACEMENTS))))  # "unknown": worn anywhere
 
-SIMULATION = "2"
+SIMULATION = "3"
 """Changes whenever the simulated signals do, so that kept ones are made anew."""
 
 Int = npt.NDArray[np.int64]

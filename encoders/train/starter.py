@@ -41,7 +41,8 @@ class StarterRecipe:
     """What `starter.toml` says. Paths are relative to the data folder.
 
     held_out_style: a style of the Bandai-Namco data that is only validated on.     speeds: each clip is also played
-    at a random speed between these.     procedural: clips of each generator.     motion_from: a model whose `motion`
+    at a random speed between these.     procedural: clips of each generator.     one_shot: of each that does its motion
+    once a clip, because one clip of a rhythm shows it many times.     motion_from: a model whose `motion`
     networks are taken as they are; they are trained where this is empty.
     """
 
@@ -51,6 +52,7 @@ class StarterRecipe:
     speeds: tuple[float, float] = (0.8, 1.25)
     procedural: int = 64
     procedural_s: float = 12.0
+    one_shot: int = 256
     text_steps: int = 950
     action_steps: int = 1400
     motion_steps: int = 2000
@@ -80,8 +82,9 @@ def _jobs(recipe: StarterRecipe, data: Path) -> Iterator[tuple[Motion, float]]:
                 yield _relabel(motion, f"{split}/{content}"), float(rng.uniform(*recipe.speeds))
     for label, generate in GENERATORS.items():
         longest_s = 5.0 if label in ONE_SHOT else recipe.procedural_s
-        for i in range(recipe.procedural + recipe.procedural // 8):
-            split = "train" if i < recipe.procedural else "val"
+        clips = recipe.one_shot if label in ONE_SHOT else recipe.procedural
+        for i in range(clips + clips // 8):
+            split = "train" if i < clips else "val"
             motion = generate(rng, longest_s * float(rng.uniform(0.5, 1.0)))
             yield _relabel(motion, f"{split}/{motion.labels[1]}"), 1.0
 
@@ -98,7 +101,8 @@ def captions_of(label: str) -> tuple[str, ...]:
 
 def _cached_corpus(recipe: StarterRecipe, data: Path, work: Path, say: Say) -> Corpus:
     names = ("imu", "points_m", "start", "length", "label")
-    key = json.dumps([SIMULATION, recipe.bandai, recipe.held_out_style, recipe.speeds, recipe.procedural, recipe.seed])
+    made = recipe.procedural, recipe.procedural_s, recipe.one_shot
+    key = json.dumps([SIMULATION, recipe.bandai, recipe.held_out_style, recipe.speeds, made, recipe.seed])
     done = work / "corpus.json"
     if done.is_file() and (held := json.loads(done.read_text()))["key"] == key:
         arrays = {n: np.load(work / f"{n}.npy", mmap_mode="r") for n in names}
