@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import machine
+from machine import DATA, machine
 
 from motionseek.indexer.pose import estimate_pose
 from motionseek.indexer.pose.blazepose import BlazePose
@@ -33,7 +33,7 @@ from motionseek.indexer.video import frame_times, probe, rgb_frames
 from motionseek.types import PoseTrack
 
 ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("MOTIONSEEK_DATA", ROOT.parent / "shared" / "data"))
+
 REFERENCE = ROOT / "tests" / "indexer" / "pose" / "mediapipe.npz"
 CLIPS = ("mmaction2_demo_skeleton.mp4", "mmaction2_test.avi", "mmaction2_demo.mp4")
 
