@@ -239,9 +239,9 @@ def run(part: str, specs: Mapping[str, Spec], seeds: int, jobs: int, split: Any,
             found = rows[name]
             held[part]["summary"] = {n: summary(list(seeds.values())) for n, seeds in runs.items()}
             held |= {"machine": machine(), "torch": torch.__version__}
-            held[part]["settings"] = {"train": split[0], "test": split[1], "batch": BATCH, "cut_s": CUT_S} | {
-                n: {"steps": s.steps, "lr": s.lr, "varied": s.varied, **s.options} for n, s in specs.items()
-            }
+            about: dict[str, Any] = {"train": split[0], "test": split[1], "batch": BATCH, "cut_s": CUT_S}
+            about |= {n: {"steps": s.steps, "lr": s.lr, "varied": s.varied, **s.options} for n, s in specs.items()}
+            held[part]["settings"] = held[part].get("settings", {}) | about
             held[part]["minutes"] = round(held[part].get("minutes", 0.0) + (time.monotonic() - started) / 60, 1)
             started = time.monotonic()
             out.parent.mkdir(parents=True, exist_ok=True)
