@@ -182,7 +182,7 @@ class Run:
             if any(name.startswith(POSE) for name in known["fingerprints"]):
                 row["streams"] = [*row["streams"], *self._found_poses(opened.recording_id)]
         with self.tally.timed("write"):
-            self._writer.add(row)
+            self._writer.add(row, new=opened.recording_id not in self.catalog.rows)
         self.catalog.put(row)
         self._close(item)
         self._displace(opened.recording_id, item.uri)

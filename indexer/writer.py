@@ -1,17 +1,19 @@
 """Writing an archive: whole recordings in batches, the recording's own row last.
 
-Every row has an id that its content gives, and is merged by it: writing a recording a second time, after a kill
-anywhere between, ends with the same rows as writing it once. A recording that is too long for a batch is written in
-several; nothing of it is seen before its own row.
+A recording that the archive knows nothing of is first noted as removed, then its rows are added, and last its own row
+takes the note's place. Killed in between, the next writer finishes the removal: what is added never meets rows of its
+own. Rows of what is known already have ids that their content gives, and are merged by them, so that writing them again
+ends with the same rows. A recording that is too long for a batch is written in several; nothing of it is seen before
+its own row.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -19,7 +21,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from motionseek.errors import ArchiveError
-from motionseek.indexer.catalog import failed_row
+from motionseek.indexer.catalog import Row, failed_row
 from motionseek.indexer.filters import one_of, quote
 from motionseek.indexer.lease import WriterLease
 from motionseek.indexer.lock import WriterLock
@@ -30,11 +32,14 @@ BATCH_ROWS = 16_000
 BATCH_BYTES = 128 << 20
 BATCH_S = 120.0
 """Where rows come slowly, they are committed at least so often."""
+Held = tuple[str, pa.Table, bool]
+"""Rows of a table, and whether they are of a recording that the archive knows nothing of."""
 Move = tuple[str, str, list[str]]
 """A recording, the place that it is no longer at, and those that it is at."""
 SCHEMAS = {"recordings": RECORDINGS, "files": FILES}
-ORDER = ("_token", "_projected", "_local", "_global", "windows", "recordings", "files")
-"""Suffixes of table names, in the order of writing."""
+ORDER = ("windows", "_token", "_projected", "_local", "_global", "recordings", "files")
+"""Suffixes of table names, in the order of writing: a removal finds rows of vectors by their windows."""
+IDS_PER_STEP = 1000
 
 
 class Writer:
@@ -43,11 +48,12 @@ class Writer:
     def __init__(self, uri: str | Path) -> None:
         self.store = Store.open(uri, create=True)
         self._stack = ExitStack()
-        self._pending: dict[str, list[pa.Table]] = {}
-        self._listed = defaultdict[str, list[dict[str, Any]]](list)
+        self._pending: list[Held] = []
+        self._listed = defaultdict[str, list[Row]](list)
         self._rows = self._bytes = 0
         self._coming: dict[str, list[tuple[str, pa.Table]]] = {}
         self._coming_bytes: dict[str, int] = {}
+        self._new: list[str] = []
         self._spilled: set[str] = set()
         self._moves: list[Move] = []
         self._thread = ThreadPoolExecutor(1, "writer")
@@ -81,10 +87,12 @@ class Writer:
         self._coming_bytes[recording_id] = self._coming_bytes.get(recording_id, 0) + rows.get_total_buffer_size()
         if spill and self._coming_bytes[recording_id] >= BATCH_BYTES:
             self._settle()
-            self._write(held)
+            if recording_id not in self._spilled:
+                self._put("recordings", _removed([recording_id]))
+                self._spilled.add(recording_id)
+            self._write([(its, some, True) for its, some in held])
             held.clear()
             self._coming_bytes[recording_id] = 0
-            self._spilled.add(recording_id)
 
     def discard(self, recording_id: str) -> None:
         """A recording that was staged will not come after all."""
@@ -93,18 +101,24 @@ class Writer:
         if recording_id in self._spilled:
             self._spilled.discard(recording_id)
             self._settle()
-            self._merge("recordings", _removed(recording_id))
             self._finish_removals()
 
-    def add(self, recording: Mapping[str, Any], tables: Mapping[str, pa.Table] | None = None) -> None:
-        """One whole recording: its row, and its rows of the other tables, by name or staged before."""
+    def add(
+        self, recording: Mapping[str, Any], tables: Mapping[str, pa.Table] | None = None, *, new: bool = False
+    ) -> None:
+        """One whole recording: its row, and its rows of the other tables, by name or staged before.
+
+        new: the archive has no row of it, not even that it failed."""
         recording_id = recording["recording_id"]
-        self._spilled.discard(recording_id)
+        if recording_id in self._spilled:
+            self._spilled.discard(recording_id)
+        elif new:
+            self._new.append(recording_id)
         self._bytes += self._coming_bytes.pop(recording_id, 0)
         self._bytes += sum(rows.nbytes for rows in (tables or {}).values())
         for name, rows in [*self._coming.pop(recording_id, []), *(tables or {}).items()]:
             if len(rows):
-                self._pending.setdefault(name, []).append(rows)
+                self._pending.append((name, rows, new))
                 self._rows += len(rows)
         self._list("recordings", recording)
         late = time.monotonic() - self._flushed > BATCH_S
@@ -132,16 +146,13 @@ class Writer:
     def _commit(self) -> None:
         """Begin to write what is pending: the encoders go on meanwhile, until the next batch is full."""
         self._settle()
-        held = [(name, rows) for name, its in self._pending.items() for rows in its]
-        held += [
-            (name, pa.Table.from_pylist(rows, schema=SCHEMAS[name])) for name, rows in self._listed.items() if rows
-        ]
+        held, self._pending = self._pending, []
+        new, self._new = self._new, []
         moves, self._moves = self._moves, []
-        self._pending.clear()
-        self._listed.clear()
+        listed, self._listed = self._listed, defaultdict[str, list[Row]](list)
         self._rows = self._bytes = 0
         self._flushed = time.monotonic()
-        self._writing = self._thread.submit(self._write_batch, held, moves)
+        self._writing = self._thread.submit(self._write_batch, new, held, listed, moves)
 
     def _settle(self) -> None:
         """Wait for what is being written: an archive has one writer at a time. Raises what went wrong with it."""
@@ -149,34 +160,54 @@ class Writer:
         if writing is not None:
             writing.result()
 
-    def _write_batch(self, held: Sequence[tuple[str, pa.Table]], moves: Sequence[Move]) -> None:
+    def _write_batch(
+        self, new: Sequence[str], held: Sequence[Held], listed: Mapping[str, Sequence[Row]], moves: Sequence[Move]
+    ) -> None:
+        if new:
+            self._put("recordings", _removed(new), new=True)
         self._write(held)
+        self._write([(name, pa.Table.from_pylist(rows, SCHEMAS[name]), False) for name, rows in listed.items()])
         for recording_id, gone, uris in moves:
             where = one_of("recording_id", [recording_id])
             for row in self.store.need("recordings").search().where(where).to_list():
                 streams = [{**s, "path": _moved(s["path"], gone, uris[0])} for s in row["streams"]]
                 row |= {"uris": uris, "streams": streams}
-                self._merge("recordings", pa.Table.from_pylist([row], schema=RECORDINGS))
+                self._put("recordings", pa.Table.from_pylist([row], schema=RECORDINGS))
 
-    def _write(self, held: Sequence[tuple[str, pa.Table]]) -> None:
-        for name in sorted({name for name, _ in held}, key=_rank):
-            self._merge(name, pa.concat_tables([rows for its, rows in held if its == name]))
+    def _write(self, held: Sequence[Held]) -> None:
+        together: dict[tuple[str, bool], list[pa.Table]] = {}
+        for name, rows, new in held:
+            together.setdefault((name, new), []).append(rows)
+        for name, new in sorted(together, key=lambda one: (_rank(one[0]), not one[1])):
+            self._put(name, pa.concat_tables(together[name, new]), new=new)
 
-    def _merge(self, name: str, rows: pa.Table) -> None:
-        """Raises ArchiveError where the disk is full or will not be written to."""
+    def _put(self, name: str, rows: pa.Table, *, new: bool = False) -> None:
+        """new: no row with one of their keys is there. Raises ArchiveError where the disk is full or will not be
+        written to."""
         key = rows.schema.names[0]
         rows = _last_of_each(rows, key)
         if self._lease is not None:
             self._lease.check()
-        try:
+        with self._told(name):
             table: Any = self.store.table(name, create=rows.schema)
-            table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(rows)
+            # On an object store a writer that was stopped may wake up after its lease ended: merged, its rows are the
+            # next writer's own.
+            if new and self._lease is None:
+                table.add(rows)
+            else:
+                table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(rows)
+
+    @contextmanager
+    def _told(self, name: str) -> Iterator[None]:
+        """Raises ArchiveError for what goes wrong in the table `name`."""
+        try:
+            yield
         except (OSError, RuntimeError, ValueError) as error:
             raise ArchiveError(_why(self.store.uri, name, error)) from error
 
     def put_models(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self._settle()
-        self._merge("models", pa.Table.from_pylist([dict(r) for r in rows], schema=MODELS))
+        self._put("models", pa.Table.from_pylist([dict(r) for r in rows], schema=MODELS))
 
     def empty_space(self, space: str, fingerprint: str) -> None:
         """Take out all vectors of a space, and that the model `fingerprint` has encoded anything: cut off in between,
@@ -187,12 +218,12 @@ class Writer:
         left = [[f for f in held if f != fingerprint] for held in rows["fingerprints"].to_pylist()]
         if len(rows):
             at = rows.schema.get_field_index("fingerprints")
-            self._merge("recordings", rows.set_column(at, rows.schema.field(at), pa.array(left, pa.list_(pa.string()))))
+            self._put("recordings", rows.set_column(at, rows.schema.field(at), pa.array(left, pa.list_(pa.string()))))
         self.store.drop(n for n in self.store.table_names() if n.rpartition("_")[0] == space)
 
     def put_run(self, row: Mapping[str, Any]) -> None:
         self._settle()
-        self._merge("runs", pa.Table.from_pylist([dict(row)], schema=RUNS))
+        self._put("runs", pa.Table.from_pylist([dict(row)], schema=RUNS))
 
     def remove(self, recording_ids: Iterable[str]) -> None:
         """Take recordings out. They vanish for readers at once; a removal that was cut off is finished by the next
@@ -205,20 +236,26 @@ class Writer:
 
     def _finish_removals(self) -> None:
         removed = self.store.need("recordings").search().where("status = 'removed'").select(["recording_id"])
-        ids = removed.to_arrow()["recording_id"].to_pylist()
-        if not ids:
-            return
-        mine = one_of("recording_id", ids)
+        ids = [i for i in removed.to_arrow()["recording_id"].to_pylist() if i not in self._spilled]
+        for first in range(0, len(ids), IDS_PER_STEP):
+            self._delete(one_of("recording_id", ids[first : first + IDS_PER_STEP]))
+
+    def _delete(self, mine: str) -> None:
+        """Every row of some recordings, their own last."""
+        names = self.store.table_names()
         if (windows := self.store.table("windows")) is not None:
             window_ids = windows.search().where(mine).select(["window_id"]).to_arrow()["window_id"].to_pylist()
-            for name in self.store.table_names():
+            for name in names:
                 if name.endswith(("_global", "_local", "_projected")):
-                    for first in range(0, len(window_ids), 2000):
-                        self.store.need(name).delete(one_of("window_id", window_ids[first : first + 2000]))
-        tokens = [n for n in self.store.table_names() if n.endswith("_token")]
-        for name in [*tokens, "windows", "recordings"]:
+                    for first in range(0, len(window_ids), IDS_PER_STEP):
+                        self._delete_from(name, one_of("window_id", window_ids[first : first + IDS_PER_STEP]))
+        for name in [*(name for name in names if name.endswith("_token")), "windows", "recordings"]:
+            self._delete_from(name, mine)
+
+    def _delete_from(self, name: str, where: str) -> None:
+        with self._told(name):
             if (table := self.store.table(name)) is not None:
-                table.delete(mine)
+                table.delete(where)
 
     def optimize(self, *, max_fragments: int = 50) -> list[str]:
         """Compact the tables that have more than `max_fragments` fragments; names of those compacted."""
@@ -240,8 +277,8 @@ def _moved(path: str, gone: str, to: str) -> str:
     return to + path.removeprefix(gone) if path == gone or path.startswith(gone + "/") else path
 
 
-def _removed(recording_id: str) -> pa.Table:
-    return pa.Table.from_pylist([{**failed_row(recording_id, [], ""), "status": "removed"}], schema=RECORDINGS)
+def _removed(recording_ids: Sequence[str]) -> pa.Table:
+    return pa.Table.from_pylist([{**failed_row(i, [], ""), "status": "removed"} for i in recording_ids], RECORDINGS)
 
 
 def _why(root: object, table: str, error: Exception) -> str:

@@ -260,17 +260,17 @@ def test_another_writer_stops_the_run(tmp_path):
 def test_cut_off_after_any_single_write_it_has_the_rows_of_an_undisturbed_run(tmp_path, monkeypatch):
     takes = [recording(i, 6.0) for i in range(2)]
     index(takes, tmp_path / "whole", models=[Linear()])
-    whole, merge = contents(tmp_path / "whole"), Writer._merge
+    whole, put = contents(tmp_path / "whole"), Writer._put
     for left in range(30):
         budget = [left]
 
-        def merge_or_die(self, name, rows, budget=budget):
+        def put_or_die(self, name, rows, *, new=False, budget=budget):
             if not budget[0]:
                 raise KeyboardInterrupt
             budget[0] -= 1
-            merge(self, name, rows)
+            put(self, name, rows, new=new)
 
-        monkeypatch.setattr(Writer, "_merge", merge_or_die)
+        monkeypatch.setattr(Writer, "_put", put_or_die)
         try:
             index(takes, tmp_path / f"cut{left}", models=[Linear()])
         except KeyboardInterrupt:
@@ -278,10 +278,10 @@ def test_cut_off_after_any_single_write_it_has_the_rows_of_an_undisturbed_run(tm
         else:
             break
         finally:
-            monkeypatch.setattr(Writer, "_merge", merge)
+            monkeypatch.setattr(Writer, "_put", put)
         index(takes, tmp_path / f"cut{left}", models=[Linear()])
         assert contents(tmp_path / f"cut{left}") == whole
-    assert left == 11  # the run's own row is written first
+    assert left == 12  # the run's own row is written first
 
 
 def test_killed_at_any_moment_and_run_again_it_has_the_rows_of_an_undisturbed_run(tmp_path):

@@ -14,8 +14,11 @@ from test_store import contents
 
 from motionseek.errors import StaleIndex, UsageError
 from motionseek.indexer import catalog
-from motionseek.indexer.feed import Limits
+from motionseek.indexer.catalog import Catalog
+from motionseek.indexer.feed import Item, Limits
 from motionseek.indexer.pipeline import Event, index
+from motionseek.indexer.readers import Source
+from motionseek.indexer.run import Run
 from motionseek.indexer.store import Store
 from motionseek.indexer.verify import verify
 
@@ -77,6 +80,16 @@ def test_copies_met_at_the_same_time_are_one_recording(tmp_path: Path) -> None:
     assert (report.indexed, report.skipped) == (1, 3)
     (row,) = Store.open(tmp_path / "a").recordings().to_pylist()
     assert [Path(uri).name for uri in row["uris"]] == ["a.csv", "b.csv", "c.csv", "d.csv"]
+
+
+def test_a_place_met_twice_with_other_bytes_lets_go_of_the_first() -> None:
+    run = Run(None, Catalog(None), {"model": {}}, 5.0, 1.0, total=3)
+    twice, copy = (Item(Source(path, "imu")) for path in ("/a.csv", "/copy.csv"))
+    assert run.claim(twice, "as it was").what == "nothing"
+    assert run.claim(copy, "as it was").what == "later"  # it is being read
+    assert run.claim(twice, "as it is now").what == "nothing"
+    assert run.claim(copy, "as it was").what == "nothing"  # nobody reads it, so nobody need wait for it
+    assert run.claim(Item(Source("/b.csv", "imu")), "as it is now").what == "later"
 
 
 def test_what_cannot_be_read_is_not_tried_again_unless_asked_or_changed(folder: Path, tmp_path: Path) -> None:
