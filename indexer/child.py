@@ -10,15 +10,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import IO, Any
 
 from motionseek.errors import MotionseekError
 from motionseek.indexer.wire import receive
-from motionseek.indexer.worker import BUFFER_BYTES, KINDS, Failure
+from motionseek.indexer.worker import BUFFER_BYTES, KINDS, Failure, Packed
 
-LAST = ("Identity", "End", "Failure")
+LAST = ("Identity", "End", "Failure", "Packed")
 
 
 class ChildDied(MotionseekError):
@@ -46,21 +46,16 @@ class Child:
         with suppress(OSError):  # a child that dies at once is met by whoever asks it
             self._started()
 
-    def ask(self, *jobs: dict[str, Any]) -> Iterator[Any]:
-        """What it says to one job after the other, of each last an Identity, an End or a Failure.
-
-        Raises ChildDied: in any of the jobs whose last message has not come."""
-        process, left = self._started(), len(jobs)
+    def ask(self, job: Mapping[str, Any]) -> Iterator[Any]:
+        """What it says to a job, last an Identity, an End, a Failure or a Packed. Raises ChildDied."""
+        process, message = self._started(), None
         try:
-            self._tell(process, *jobs)
-            while left:
+            self._tell(process, job)
+            while type(message).__name__ not in LAST:
                 message = self._answer(process)
-                left -= type(message).__name__ in LAST
-                yield message
-                if isinstance(message, Failure) and message.memory:
+                if isinstance(message, Failure | Packed) and message.memory:
                     self.close()  # what is left of its memory may be in pieces
-                    if left:
-                        raise ChildDied(message.reason, False)
+                yield message
         except (EOFError, OSError) as error:
             raise self._death(process) from error
 
@@ -95,10 +90,10 @@ class Child:
         return self._process
 
     @staticmethod
-    def _tell(process: subprocess.Popen[bytes], *jobs: dict[str, Any]) -> None:
+    def _tell(process: subprocess.Popen[bytes], job: Mapping[str, Any]) -> None:
         if process.stdin is None:
             raise EOFError
-        process.stdin.write(b"".join(json.dumps(job).encode() + b"\n" for job in jobs))
+        process.stdin.write(json.dumps(job).encode() + b"\n")
         process.stdin.flush()
 
     def _answer(self, process: subprocess.Popen[bytes]) -> Any:

@@ -7,11 +7,14 @@ import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from motionseek.errors import UsageError
 from motionseek.indexer.ahead import MESSAGE_BYTES, Ahead, Stopped
@@ -19,7 +22,8 @@ from motionseek.indexer.child import Child, ChildDied
 from motionseek.indexer.prepare import End, Frames, Head, Looked, Needs, Piece, Signals, as_dict, prepare
 from motionseek.indexer.readers import Source, content_id
 from motionseek.indexer.readers.hashes import NotHashed, Stamp, only_known
-from motionseek.indexer.worker import Failure, Identity, failure_of
+from motionseek.indexer.wire import unpacked
+from motionseek.indexer.worker import KINDS, Failure, Identity, Packed, failure_of
 from motionseek.types import Recording
 
 AHEAD_BYTES = 32 << 20
@@ -133,7 +137,9 @@ class Feed:
             if entry is _STOP:
                 count -= 1
             else:
-                yield from entry
+                for item, messages, _ in entry:
+                    for message in messages:
+                        yield item, message
         for thread in threads:
             thread.join()
 
@@ -142,10 +148,11 @@ class Feed:
             while items := self._next():
                 if len(items) > 1:
                     told = list(self._timed(self._together(items, child)))
-                    self._ahead.put(told, sum(_size(message) for _, message in told))
+                    self._ahead.put(told, sum(size for _, _, size in told))
                     continue
                 for message in self._timed(self._told(items[0], child)):
-                    self._ahead.put([(items[0], message)], _size(message))
+                    size = _size(message)
+                    self._ahead.put([(items[0], (message,), size)], size)
             self._ahead.put(_STOP)
         except Stopped:
             return
@@ -206,28 +213,28 @@ class Feed:
         else:
             yield from child.ask(_to_read(item, identity, claim.needs))
 
-    def _together(self, items: Sequence[Item], child: Child) -> Iterator[tuple[Item, Message]]:
-        """All of several small ones."""
+    def _together(self, items: Sequence[Item], child: Child) -> Iterator[tuple[Item, Iterable[Message], int]]:
+        """All of several small ones, and how many bytes that is."""
         wanted: list[tuple[Item, dict[str, Any]]] = []
         for item, identity in zip(items, self._identified(items, child), strict=True):
             if not isinstance(identity, Identity):
-                yield item, identity
+                yield item, (identity,), MESSAGE_BYTES
                 continue
             claim = self._claimed(item, identity)
             if claim.what == "stop":
                 break
             if claim.what != "later":
-                yield item, identity
+                yield item, (identity,), MESSAGE_BYTES
             if claim.needs is not None:
                 wanted.append((item, _to_read(item, identity, claim.needs)))
         answers = _answers(child, [job for _, job in wanted])
-        for (item, _), messages in zip(wanted, answers, strict=True):
-            yield from ((item, message) for message in messages)
+        for (item, _), (messages, size) in zip(wanted, answers, strict=True):
+            yield item, messages, size
 
     def _identified(self, items: Sequence[Item], child: Child) -> list[Message]:
         found = [self._known(item.given) for item in items]
         answers = _answers(child, [_to_identify(item) for item, one in zip(items, found, strict=True) if one is None])
-        return [one or next(answers)[-1] for one in found]
+        return [one or list(next(answers)[0])[-1] for one in found]
 
     def _claimed(self, item: Item, identity: Identity) -> Claim:
         with self._lock:
@@ -266,24 +273,24 @@ def _to_read(item: Item, identity: Identity, needs: Needs) -> dict[str, Any]:
     }
 
 
-def _answers(child: Child, jobs: Sequence[dict[str, Any]]) -> Iterator[list[Message]]:
-    """All that is said to each job. What a child that died has not answered is asked again, one by one: only so is it
-    known which job it died of."""
-    answered = 0
+def _answers(child: Child, jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[Iterable[Message], int]]:
+    """All that is said to each job, and how many bytes that is. Of jobs done together it is taken apart by who goes
+    through it: here it would keep the encoder from Python's lock.
+
+    What a child that died has not answered is asked again, one by one: only so is it known which job it died of."""
+    answers: Sequence[npt.NDArray[np.uint8]] = ()
     if len(jobs) > 1:
         with suppress(ChildDied):
-            messages: list[Message] = []
-            for message in child.ask(*jobs):
-                messages.append(message)
-                if isinstance(message, Identity | End | Failure):
-                    answered += 1
-                    yield messages
-                    messages = []
-    for job in jobs[answered:]:
+            (told,) = child.ask({"do": "together", "jobs": jobs})
+            answers = told.answers if isinstance(told, Packed) else ()
+    for packed in answers:
+        yield unpacked(packed, KINDS), packed.nbytes + MESSAGE_BYTES
+    for job in jobs[len(answers) :]:
         try:
-            yield list(child.ask(job))
+            messages = list(child.ask(job))
         except ChildDied as error:
-            yield [Failure(str(error), error.lasting)]
+            messages = [Failure(str(error), error.lasting)]
+        yield messages, sum(_size(message) for message in messages)
 
 
 def _is_small(item: Item) -> bool:

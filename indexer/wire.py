@@ -5,10 +5,11 @@ What a child says comes from files that nobody has checked, so nothing in a mess
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from itertools import accumulate
 from typing import IO, Any
@@ -46,6 +47,21 @@ def receive(file: IO[bytes], kinds: Mapping[str, type]) -> Any:
     held = _read(file, starts[-1])
     arrays = [np.frombuffer(held, d, n, at).reshape(shape) for (d, shape, n), at in zip(kept, starts, strict=False)]
     return _whole(tree, arrays, kinds)
+
+
+def packed(messages: Iterable[Any]) -> Array:
+    """Messages as bytes, to be sent within another: who passes them on need not look into them."""
+    held = io.BytesIO()
+    for message in messages:
+        send(held, message)
+    return np.frombuffer(held.getbuffer(), np.uint8)
+
+
+def unpacked(held: Array, kinds: Mapping[str, type]) -> Iterator[Any]:
+    """The messages of `packed`, one by one."""
+    file = io.BytesIO(held.data)
+    while file.tell() < len(held):
+        yield receive(file, kinds)
 
 
 def _read(file: IO[bytes], count: int) -> bytearray:

@@ -10,16 +10,19 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from motionseek.errors import DamagedFile, MediaError, MissingExtra, MotionseekError
 from motionseek.indexer.prepare import KINDS as PREPARED
 from motionseek.indexer.prepare import End, Head, Signals, needs_from, prepare
 from motionseek.indexer.readers import Source, content_id, read
 from motionseek.indexer.readers.hashes import Stamp, noting
-from motionseek.indexer.wire import send
+from motionseek.indexer.wire import packed, send
 
 try:
     import resource
@@ -45,8 +48,17 @@ class Failure:
     memory: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """All that was said to each of several jobs, see `wire.packed`. memory: all of it was used up in the last of them,
+    and those after it were not done."""
+
+    answers: tuple[npt.NDArray[np.uint8], ...]
+    memory: bool
+
+
 BUFFER_BYTES = 1 << 16
-KINDS = {**PREPARED, **{kind.__name__: kind for kind in (Identity, Stamp, Failure)}}
+KINDS = {**PREPARED, **{kind.__name__: kind for kind in (Identity, Stamp, Failure, Packed)}}
 """What a child may say."""
 
 
@@ -61,10 +73,7 @@ def main() -> None:
         try:
             for message in _done(job):
                 send(out, message)
-                # What is short goes in one, as do the answers to jobs that were given together.
-                if not isinstance(message, Head | Signals) and not (
-                    isinstance(message, Identity | End) and jobs.qsize()
-                ):
+                if not isinstance(message, Head | Signals):  # what is short goes in one
                     out.flush()
         except BrokenPipeError:
             return
@@ -83,6 +92,9 @@ def _done(job: dict[str, Any]) -> Iterator[Any]:
     if job["do"] == "limit":
         _limit(job["memory_bytes"])
         return
+    if job["do"] == "together":
+        yield _together(job["jobs"])
+        return
     source = Source(**job["source"])
     if job["do"] == "identify":
         with noting() as files:
@@ -97,6 +109,19 @@ def _done(job: dict[str, Any]) -> Iterator[Any]:
         if isinstance(message, End) and not all(stamp.still() for stamp in files.values()):
             raise Changed(source.path)
         yield message
+
+
+def _together(jobs: Sequence[dict[str, Any]]) -> Packed:
+    answers: list[npt.NDArray[np.uint8]] = []
+    for job in jobs:
+        try:
+            answers.append(packed(_done(job)))
+        except Exception as error:
+            failure = failure_of(error)
+            answers.append(packed([failure]))
+            if failure.memory:
+                break
+    return Packed(tuple(answers), len(answers) < len(jobs))
 
 
 class Changed(DamagedFile):

@@ -62,7 +62,7 @@ def test_of_several_read_together_only_the_one_that_hangs_has_failed(tmp_path: P
     items = [Item(Source(str(tmp_path / f"{name}.csv"), "imu")) for name in ("one", "hanging", "nothing", "two")]
     child = Child(6.0, 4.0)
     try:
-        said = [messages[-1] for messages in _answers(child, [_to_identify(item) for item in items])]
+        said = [list(messages)[-1] for messages, _ in _answers(child, [_to_identify(item) for item in items])]
     finally:
         child.close()
     assert [type(one).__name__ for one in said] == ["Identity", "Failure", "Failure", "Identity"]
