@@ -170,15 +170,18 @@ def _parse_csv(
         skipped.append(row.actual_columns)
         return "skip"
 
+    large = path.stat().st_size > THREADS_FROM_BYTES
+    data = b"" if large else path.read_bytes()
     try:
         table = pa.csv.read_csv(
-            path,
+            path if large else pa.py_buffer(data),
             # Any byte is a letter in Latin-1, and the numbers are the same: rows that are no UTF-8 are dropped, too.
+            # Where all are ASCII nothing has to be translated.
             read_options=pa.csv.ReadOptions(
                 column_names=header,
                 skip_rows=skip_rows,
-                encoding="latin1",
-                use_threads=path.stat().st_size > THREADS_FROM_BYTES,
+                encoding="utf8" if data and data.isascii() else "latin1",
+                use_threads=large,
             ),
             parse_options=pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip),
             convert_options=pa.csv.ConvertOptions(
