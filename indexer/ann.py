@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from motionseek.indexer import ann_files
@@ -32,14 +33,17 @@ TARGET_RECALL = 0.99
 MEASURED_WITH = 200
 MOST_WEIGHT = 2.5
 """A window of two seconds weighs as one of five; what is shorter is little to go by."""
+SHIFTED_S = (0.6, 1.2)
+"""Where windows are so far apart, a query of projected tokens is looked up shifted as far, both ways."""
 ROWS_PER_ADD = 65_536
 TRAINING_ROUNDS = 4
 """Of k-means. With FAISS's own 10, training takes 2.5 times as long, for a tenth fewer lists to look through."""
 
 
-def open_index(store: Store, space: str, level: Level, tell: Tell | None = None) -> AnnIndex:
+def open_index(store: Store, space: str, level: Level, tell: Tell | None = None, *, written: bool = False) -> AnnIndex:
     """The index of (space, level): from its files where they fit the archive, else built from Lance and written.
 
+    written: the archive was just written to, so that nobody expects them to fit.
     Raises ArchiveError where the archive has no such vectors, MissingExtra without FAISS.
     """
     import_faiss()
@@ -48,7 +52,9 @@ def open_index(store: Store, space: str, level: Level, tell: Tell | None = None)
         name = vector_table_name(space, level)
         # What was never there is no news; what cannot be used any more is.
         log.log(
-            logging.INFO if found.endswith("is missing") else logging.WARNING,
+            logging.INFO
+            if found.endswith("is missing") or (written and found == ann_files.CHANGED)
+            else logging.WARNING,
             f"{store.ann_dir / name}.faiss: {found}; building it again",
         )
         found = build_index(store, space, level, tell=tell)
@@ -112,7 +118,9 @@ def make_index(
             index.add(np.ascontiguousarray(part))
         else:
             say = None if tell is None else partial(_of_all, tell, done, blocks)
-            index, its_recall, of_block = ivf(np.ascontiguousarray(part), windows, settings, say)
+            index, its_recall, of_block = ivf(
+                np.ascontiguousarray(part), windows, settings, say, shifted=level == "token"
+            )
             recall = min(recall, its_recall)
             parameters = {**of_block, "nprobe": [*parameters.get("nprobe", []), of_block["nprobe"]]}
         held.append(index)
@@ -148,9 +156,14 @@ def lists_for(rows: int) -> int:
 
 
 def ivf(
-    matrix: Float32, windows: pa.Table, settings: Mapping[str, Any], tell: Tell | None = None
+    matrix: Float32,
+    windows: pa.Table,
+    settings: Mapping[str, Any],
+    tell: Tell | None = None,
+    *,
+    shifted: bool = False,
 ) -> tuple[Any, float, dict[str, Any]]:
-    """IVF over exact vectors, with the fewest probed lists that reach the recall aimed at."""
+    """IVF over exact vectors, with the fewest probed lists that reach the recall aimed at (`lists_needed`)."""
     faiss = import_faiss()
     n, width = matrix.shape
     nlist = min(int(settings.get("nlist", lists_for(n))), n)
@@ -166,45 +179,82 @@ def ivf(
         if tell is not None:
             tell(min(n, first + ROWS_PER_ADD), n)
     index.make_direct_map()
-    query, keep = own_queries(matrix, windows, rng)
-    truth = exact(query, matrix, keep)
-    selector = None if keep is None else faiss.IDSelectorBitmap(keep.bits)
-
-    def reached(nprobe: int) -> float:
-        options = faiss.SearchParametersIVF(sel=selector, nprobe=nprobe)
-        with one_thread_for(query.size * n * nprobe // nlist):
-            return recall_of(index.search(query, 10, params=options)[1], truth)
-
-    nprobe, recall = fewest(reached, nlist, float(settings.get("recall", TARGET_RECALL)))
+    needed = lists_needed(index, matrix, windows, rng, shifted=shifted)
+    nprobe, recall = fewest(needed, float(settings.get("recall", TARGET_RECALL)))
     index.nprobe = nprobe
-    return index, round(recall, 4), {"nlist": nlist, "nprobe": nprobe, "measured_with": len(query)}
+    return index, recall, {"nlist": nlist, "nprobe": nprobe, "measured_with": len(needed)}
 
 
-def fewest(reached: Callable[[int], float], nlist: int, aim: float) -> tuple[int, float]:
-    """The fewest lists, of nlist, whose recall reaches the aim, and that recall; all lists where none does."""
-    low, high = 0, 1
-    while (recall := reached(high)) < aim and high < nlist:
-        low, high = high, min(2 * high, nlist)
-    while high - low > 1:
-        middle = (low + high) // 2
-        between = reached(middle)
-        low, high, recall = (low, middle, between) if between >= aim else (middle, high, recall)
-    return high, recall
+def fewest(needed: Int64, aim: float) -> tuple[int, float]:
+    """The fewest lists with which the share `aim` of what is looked for is found, and the share that then is.
+
+    needed: how many lists each thing looked for needs.
+    """
+    if not needed.size:
+        return 1, 1.0
+    ordered = np.sort(needed, axis=None)
+    nprobe = int(ordered[max(0, int(np.ceil(aim * len(ordered) - 1e-9)) - 1)])
+    return nprobe, round(float(np.mean(ordered <= nprobe)), 4)
 
 
-def own_queries(matrix: Float32, windows: pa.Table, rng: np.random.Generator) -> tuple[Float32, Rows | None]:
-    """Queries to measure with: windows of one modality, which look for those of the others, as searches do. With one
-    modality only, windows look for windows. What is zero, as the block of a part that is not worn, asks for nothing."""
-    modality = windows["modality"].combine_chunks()
-    coded = modality if isinstance(modality, pa.DictionaryArray) else modality.dictionary_encode()
-    codes = coded.indices.to_numpy()
-    counts = np.bincount(codes, minlength=len(coded.dictionary))
+def lists_needed(
+    index: Any, matrix: Float32, windows: pa.Table, rng: np.random.Generator, *, shifted: bool = False
+) -> Int64:
+    """How many of an index's lists must be looked into until windows (Q) that ask meet each of their ten best: (Q, 10).
+
+    shifted: what asks is looked up shifted as well, together with itself: as the windows before and after it in its
+    stream are, and the windows that these look for are those before and after its ten best. Whichever is met first
+    leads to the same place.
+    """
+    rows, keep = own_queries(matrix, windows, rng)
+    truth = exact(matrix[rows], matrix, keep)
+    needed = _lists_until(index, matrix, rows, truth)
+    for step in (-1, 1) if shifted else ():
+        (asks, earlier_s), (wanted, apart_s) = (_beside(windows, at, step) for at in (rows, truth))
+        same = np.abs(apart_s - earlier_s[:, None]) < 0.1
+        needed = np.where(same, np.minimum(needed, _lists_until(index, matrix, asks, wanted)), needed)
+    return np.where(truth >= 0, needed, 1)
+
+
+def _lists_until(index: Any, matrix: Float32, rows: Int64, wanted: Int64) -> Int64:
+    """How many lists the vectors of rows (Q,) look into until they come to those of the rows wanted (Q, K)."""
+    with one_thread_for(wanted.size * matrix.shape[1] * index.nlist):
+        nearest = index.quantizer.search(matrix[rows], index.nlist)[1]
+        held_in = index.quantizer.search(matrix[wanted.reshape(-1)], 1)[1].reshape(wanted.shape)
+    return np.asarray(np.take_along_axis(np.argsort(nearest, axis=1), held_in, axis=1) + 1)
+
+
+def _beside(windows: pa.Table, rows: Int64, step: int) -> tuple[Int64, Float64]:
+    """The windows next to those of `rows`, and how much later they begin: NaN where that is another stream, or as far
+    as no query is shifted."""
+    beside = np.clip(rows + step, 0, len(windows) - 1)
+    start_s = windows["start_s"].to_numpy()
+    later_s = start_s[beside] - start_s[rows]
+    there = (np.abs(later_s) >= SHIFTED_S[0] - 1e-6) & (np.abs(later_s) <= SHIFTED_S[1] + 1e-6)
+    for name in ("recording_id", "modality", "person"):
+        code = _codes(windows, name)
+        there &= code[beside] == code[rows]
+    return beside, np.where(there, later_s, np.nan)
+
+
+def _codes(windows: pa.Table, name: str) -> npt.NDArray[np.int32]:
+    column = windows[name].combine_chunks()
+    coded = column if isinstance(column, pa.DictionaryArray) else column.dictionary_encode()
+    return np.asarray(coded.indices.to_numpy())
+
+
+def own_queries(matrix: Float32, windows: pa.Table, rng: np.random.Generator) -> tuple[Int64, Rows | None]:
+    """Rows to measure with, and those that may answer: windows of one modality, which look for those of the others, as
+    searches do. With one modality only, windows look for windows. What is zero, as the block of a part that is not
+    worn, asks for nothing."""
+    codes = _codes(windows, "modality")
+    counts = np.bincount(codes)
     asks = codes == np.where(counts > 0, counts, counts.max() + 1).argmin()
     others = Rows(~asks)
     rows = np.flatnonzero(asks)
     rows = rows[matrix[rows].any(axis=1)]
-    query = matrix[rng.choice(rows, min(len(rows), MEASURED_WITH), replace=False)]
-    return query, others if others.count >= 10 else None
+    rows = rng.choice(rows, min(len(rows), MEASURED_WITH), replace=False)
+    return rows, others if others.count >= 10 else None
 
 
 def exact(query: Float32, matrix: Float32, keep: Rows | None, k: int = 10) -> Int64:

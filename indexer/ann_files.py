@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from motionseek.indexer.store import Store
 
 LAYOUT = 3
+CHANGED = "the archive has changed since it was built"
 _CODED = ("recording_id", "modality", "person", "caption", "part")
 """Columns whose few values repeat: kept as dictionaries, which open as arrays without being read."""
 
@@ -74,7 +75,7 @@ def why_stale(store: Store, space: str, level: Level, *, thorough: bool = True) 
         card = _card(card_path(store.ann_dir, space, level))
         stored = {key: card.get(key) for key in ("layout", "space", "level", "tables", "fingerprint")}
         if stored != built_from(store, space, level):
-            return "the archive has changed since it was built"
+            return CHANGED
         for path in _files(store.ann_dir, space, level, card["blocks"]):
             known = card["files"][path.name]
             if (thorough or known["stamp"] != _stamp(path)) and _sha256(path) != known["sha256"]:

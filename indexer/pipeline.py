@@ -199,7 +199,7 @@ def build_indexes(store: Store) -> dict[str, dict[str, Any]]:
             name = vector_table_name(space, level)
             if store.table(name) is not None:
                 try:
-                    ann = open_index(store, space, level)
+                    ann = open_index(store, space, level, written=True)
                 except OSError as error:
                     raise ArchiveError(
                         f"{store.ann_dir}: the index {name} cannot be written: {error.strerror or error}: mend it and "

@@ -232,7 +232,7 @@ def _choose(path: Path, header: list[str], columns: Mapping[str, str]) -> dict[s
         raise DamagedFile(
             path,
             f"has no column {', '.join(names[name] for name in absent)}; it has {', '.join(header)[:200]}: "
-            'name its own columns with columns={"t_s": …, "ax_mps2": …}',
+            'name its own columns with columns={"t_s": …, "ax_mps2": …}, in a recording.json for the command line',
         )
     if len(set(header)) < len(header):
         raise DamagedFile(path, "names a column twice in its header")
