@@ -81,7 +81,8 @@ class AnnIndex:
     levels global and local; of projected windows, un-normalised, at the level token.
 
     windows: metadata aligned with the rows, sorted by recording, modality, person and start; names that repeat are
-    dictionaries.   recall: recall@10 against a full scan, measured when built; of blocks the lowest.
+    dictionaries.   recall: recall@10 against a full scan, measured when built; of blocks the lowest; at the level
+    token that of a query that is looked up shifted as well.
     parameters: what it was built with; of lists `nprobe`, how many are looked into, one number a block.   blocks: a
     row's numbers may be several blocks, each searched by itself: the level token has one a body part.
     """

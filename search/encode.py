@@ -21,8 +21,9 @@ SHIFT_S = 0.2
 MIN_QUERY_S = 0.4
 PLACES = 5
 """A long query is looked up at this many places; the exact score then takes all of it."""
-OVER = 3
-"""Chosen by 600 queries that benchmarks/candidates.py does not ask."""
+BEFORE, AFTER = 4, 3
+"""By how many tokens further over a window's begin and end. A stream's last token may lie in no window: before is one
+more. Chosen with 600 queries that benchmarks/candidates.py does not ask."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,16 +115,16 @@ def token_probes(tokens: QueryTokens, encoder: StreamEncoder, stride_s: float) -
     """Projected windows of the query, at every phase and every shift of a token within the index's stride.
 
     A query shorter than a window is placed everywhere inside one, a longer one taken at up to PLACES places; where it
-    has fewer placements than the stride has tokens it also reaches over the window's ends, and by OVER tokens further,
-    because a recording may begin or end within it. What is missing is masked, and what is there is counted, because
-    an inner product of projected tokens is a sum over those that meet.
+    has fewer placements than the stride has tokens it also reaches over the window's ends, and by BEFORE and AFTER
+    tokens further, because a recording may end or begin within it. What is missing is masked, and what is there is
+    counted, because an inner product of projected tokens is a sum over those that meet.
     """
     _, parts, held, width = tokens.token.shape
     size, stride = round(encoder.window_s / encoder.token_s), round(stride_s / encoder.token_s)
     first, last = sorted((0, held - size))
     lack = max(0, stride - (last - first + 1))
-    over = OVER if lack else 0
-    first, last = first - lack // 2 - over, last + lack - lack // 2 + over
+    before, after = (BEFORE, AFTER) if lack else (0, 0)
+    first, last = first - lack // 2 - before, last + lack - lack // 2 + after
     blocks = np.unique(np.linspace(first, last - stride + 1, PLACES).round().astype(int))
     starts = np.unique(blocks[:, None] + np.arange(stride))
     at = starts[:, None] + np.arange(size)

@@ -12,14 +12,14 @@ import numpy as np
 
 from motionseek.errors import ArchiveError, UsageError
 from motionseek.indexer import ann_files
-from motionseek.indexer.ann import EXACT_ROWS, build_index, exact, fewest, own_queries, recall_of
-from motionseek.indexer.nearest import AnnIndex, Int64, Rows
+from motionseek.indexer.ann import EXACT_ROWS, build_index, fewest, lists_needed
+from motionseek.indexer.nearest import AnnIndex
 from motionseek.indexer.schema import vector_table_name
 from motionseek.indexer.store import Store
 from motionseek.search.by_motion import APART_S, MIN_SHARE, RERANKED, streams_of
 from motionseek.search.by_vector import RERANKED as OF_VECTORS
 from motionseek.search.candidates import Candidates, Kept, timed, timeless
-from motionseek.search.encode import PHASES, token_probes
+from motionseek.search.encode import PHASES, Probes, token_probes
 from motionseek.search.loaded import Loaded, Opened
 from motionseek.search.motion import REACH_S, needed
 from motionseek.search.rerank import QueryTokens, fit_near, interleaved
@@ -42,7 +42,8 @@ class Tuned:
 
     nprobe: lists that are looked into, of nlist, for each block of the index; none where all windows are.
     candidates: how many have their tokens compared; 0 where there are none.
-    recall: share of the ten best of a full scan that the index finds, of blocks the least.
+    recall: share of the ten best of a full scan that the index finds, of blocks the least; at the level token by a
+    query that is looked up shifted as well.
     winner_kept: share of queries whose best candidate by its tokens is among those looked at; 1 without tokens.
     p95_ms: of 20 answers, 19 come faster: candidates and token scores of one query at a time, its vector given.
     met: whether both aims are.
@@ -162,18 +163,11 @@ def _lists(index: AnnIndex, aim: float) -> float:
         return 1.0
     found = []
     for block in range(index.blocks):
-        matrix = index.vectors(np.arange(len(index)), block)
-        query, keep = own_queries(matrix, index.windows, np.random.default_rng(1))
-        truth = exact(query, matrix, keep)
-
-        def reached(
-            nprobe: int, block: int = block, query: Float32 = query, keep: Rows | None = keep, truth: Int64 = truth
-        ) -> float:
-            return recall_of(index.search(query, 10, keep, block=block, nprobe=nprobe)[1], truth)
-
-        found.append(fewest(reached, int(index.parameters["nlist"]), aim))
+        matrix, rng = index.vectors(np.arange(len(index)), block), np.random.default_rng(1)
+        shifted = index.level == "token"
+        found.append(fewest(lists_needed(index._blocks[block], matrix, index.windows, rng, shifted=shifted), aim))
     index.parameters["nprobe"] = [nprobe for nprobe, _ in found]
-    return round(min(recall for _, recall in found), 4)
+    return min(recall for _, recall in found)
 
 
 class _VectorLook:
@@ -236,10 +230,11 @@ class _TokenLook:
         """Of COUNTS, the fewest candidates among which the best of the most stay. Returns the share that does."""
         kept: list[list[bool]] = []
         for asked, among in self._asked:
-            found, score = self._scored(asked, among, COUNTS[-1])
+            probes = self._probes(asked)
+            found, score = self._scored(asked, probes, among, COUNTS[-1])
             if np.isfinite(score).any():
                 row = found.row[score.argmax()]
-                fewer = (self._found(asked, among, count).row for count in COUNTS[:-1])
+                fewer = (self._found(probes, among, count).row for count in COUNTS[:-1])
                 kept.append([*(bool((rows == row).any()) for rows in fewer), True])
         shares = np.mean(kept, axis=0).tolist() if kept else [1.0]
         at = next(i for i, share in enumerate(shares) if share >= aim)
@@ -247,15 +242,19 @@ class _TokenLook:
         return round(shares[at], 4)
 
     def p95_ms(self) -> float:
-        return _p95_ms(lambda asked: self._scored(asked[0], asked[1], self.candidates), self._asked)
+        return _p95_ms(
+            lambda asked: self._scored(asked[0], self._probes(asked[0]), asked[1], self.candidates), self._asked
+        )
 
-    def _found(self, asked: QueryTokens, kept: Kept, count: int) -> Candidates:
-        probes = token_probes(asked, self._encoder, self._stride_s)
+    def _probes(self, asked: QueryTokens) -> Probes:
+        return token_probes(asked, self._encoder, self._stride_s)
+
+    def _found(self, probes: Probes, kept: Kept, count: int) -> Candidates:
         return timed(self.opened.index, kept, probes, count, APART_S, ANSWERS)
 
-    def _scored(self, asked: QueryTokens, kept: Kept, count: int) -> tuple[Candidates, Float32]:
+    def _scored(self, asked: QueryTokens, probes: Probes, kept: Kept, count: int) -> tuple[Candidates, Float32]:
         """The candidates and their token scores."""
-        found = self._found(asked, kept, count)
+        found = self._found(probes, kept, count)
         keys, which = streams_of(self.opened.columns, found)
         meant = asked.start_s, asked.start_s + asked.duration_s
         spans = needed(keys, which, found.offset_s, meant)

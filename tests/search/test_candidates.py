@@ -132,7 +132,9 @@ def test_each_block_has_as_many_lists_looked_into_as_it_needs(rng, monkeypatch):
     matrix = np.concatenate([clustered, unit(rng.normal(size=(4000, 16)))], axis=1)
     windows = pa.table(
         {
+            "recording_id": pa.array([f"{i:04d}" for i in range(4000)]),
             "modality": pa.array(["imu", "pose"] * 2000),
+            "person": pa.array([""] * 4000),
             "start_s": np.arange(4000.0),
             "end_s": np.arange(4000.0) + 5,
         }
@@ -141,9 +143,56 @@ def test_each_block_has_as_many_lists_looked_into_as_it_needs(rng, monkeypatch):
     few, many = index.parameters["nprobe"]
     assert few < many / 3
     for block, part in enumerate(np.split(matrix, 2, axis=1)):
-        query, keep = ann.own_queries(part, index.windows, np.random.default_rng(3))
-        want = ann.exact(query, part, keep)
-        assert ann.recall_of(index.search(query, 10, keep, block=block)[1], want) >= 0.97
+        rows, keep = ann.own_queries(part, index.windows, np.random.default_rng(3))
+        want = ann.exact(part[rows], part, keep)
+        assert ann.recall_of(index.search(part[rows], 10, keep, block=block)[1], want) >= 0.97
+
+
+@pytest.mark.parametrize("stride_s", [1.0, 2.0])
+def test_lists_are_as_many_as_a_query_and_its_shifts_need_together(rng, monkeypatch, stride_s):
+    """Against searches: a place counts as found where a window's, or its neighbour's, ten best are met there."""
+    monkeypatch.setattr(ann, "EXACT_ROWS", 50)
+    recordings, each, k = 150, 20, 10
+    walk = rng.normal(size=(recordings, 1, 16)) + 0.4 * rng.normal(size=(recordings, each, 16)).cumsum(axis=1)
+    matrix = unit(walk).reshape(-1, 16)
+    n = len(matrix)
+    recording = np.repeat(np.arange(recordings), each)
+    start_s = np.tile(np.arange(each) * stride_s, recordings)
+    windows = pa.table(
+        {
+            "recording_id": pa.array([f"{i:03d}" for i in recording]),
+            "modality": pa.array(["pose"] * n),
+            "person": pa.array([""] * n),
+            "start_s": start_s,
+            "end_s": start_s + 5,
+        }
+    )
+    index = ann.make_index("motion", "token", windows, matrix, 1, {"recall": 0.95, "nlist": 64})
+    ivf, nprobe = index._blocks[0], index.parameters["nprobe"][0]
+    alone = ann.fewest(ann.lists_needed(ivf, matrix, windows, np.random.default_rng(4)), 0.95)[0]
+    together = ann.fewest(ann.lists_needed(ivf, matrix, windows, np.random.default_rng(4), shifted=True), 0.95)[0]
+    assert together < alone if stride_s == 1 else together == alone
+
+    def reached(lists):
+        asks, _ = ann.own_queries(matrix, windows, np.random.default_rng(4))
+        found, total = 0, 0
+        for row in asks.tolist():
+            best = np.argsort(-(matrix @ matrix[row]), kind="stable")[:k]
+            met = np.zeros(k, bool)
+            for step in (-1, 0, 1) if stride_s == 1 else (0,):
+                near = row + step
+                if 0 <= near < n and recording[near] == recording[row]:
+                    seen = set(index.search(matrix[near : near + 1], n, nprobe=lists)[1][0].tolist())
+                    met |= [
+                        0 <= b + step < n and recording[min(b + step, n - 1)] == recording[b] and b + step in seen
+                        for b in best.tolist()
+                    ]
+            found, total = found + met.sum(), total + k
+        return found / total
+
+    assert reached(together) >= 0.95
+    assert together == 1 or reached(together - 1) < 0.95
+    assert 1 <= nprobe < 64
 
 
 def test_shorter_windows_weigh_more_up_to_a_limit():
