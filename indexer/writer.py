@@ -30,6 +30,7 @@ from motionseek.indexer.store import Store
 
 BATCH_ROWS = 16_000
 BATCH_BYTES = 128 << 20
+FEW_ROWS, ROW_BYTES = 64, 8 << 10
 BATCH_S = 120.0
 """Where rows come slowly, they are committed at least so often."""
 Held = tuple[str, pa.Table, bool]
@@ -84,7 +85,7 @@ class Writer:
         """
         held = self._coming.setdefault(recording_id, [])
         held.append((name, rows))
-        self._coming_bytes[recording_id] = self._coming_bytes.get(recording_id, 0) + rows.get_total_buffer_size()
+        self._coming_bytes[recording_id] = self._coming_bytes.get(recording_id, 0) + _bytes(rows)
         if spill and self._coming_bytes[recording_id] >= BATCH_BYTES:
             self._settle()
             if recording_id not in self._spilled:
@@ -267,6 +268,11 @@ class Writer:
                 table.optimize()
                 done.append(name)
         return done
+
+
+def _bytes(rows: pa.Table) -> int:
+    """Of few rows about: Arrow takes as long to count them as to make them."""
+    return len(rows) * ROW_BYTES if len(rows) < FEW_ROWS else int(rows.get_total_buffer_size())
 
 
 def _rank(name: str) -> tuple[int, str]:
