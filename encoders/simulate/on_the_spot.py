@@ -24,12 +24,12 @@ def jog_on_the_spot(rng: Generator, duration_s: float) -> Motion:
 def _on_the_spot(rng: Generator, duration_s: float, label: str) -> Motion:
     """Walking has always a foot down; jogging flies between steps, ballistic as in running.
 
-    It goes on all the time, or for a few seconds at a time with standing still before and after.
+    Jogging goes on all the time, or for a few seconds at a time with standing still before and after.
     """
     fig = Figure(rng, duration_s)
     jogging = label == "jog on the spot"
     going = np.ones(fig.n)
-    if rng.random() < 0.5:
+    if jogging and rng.random() < 0.5:
         stroke, _ = strokes(fig, rng.uniform(1.5, 4.0), (0.4, 2.5))
         going = keyframes(stroke, [0.0, 0.15, 0.85, 1.0], [0.0, 1.0, 1.0, 0.0])
     cadence = rng.uniform(2.1, 3.2) if jogging else rng.uniform(1.1, 2.3)

@@ -165,7 +165,7 @@ def test_on_the_spot_feet_rise_in_turn_and_come_down_where_they_left(label: str,
         rises = np.flatnonzero(np.diff((height > height.max() / 2).astype(int)) == 1)
         assert low_hz / 2 * 0.94 < RATE_HZ / np.median(np.diff(rises)) < high_hz / 2 * 1.06
         going = np.maximum(left[:, 1], right[:, 1]) > left[:, 1].min() + 0.01
-        rests += bool(going[25:-25].mean() < 0.9)
+        rests += bool(np.diff(np.flatnonzero(going)).max() > 0.4 * RATE_HZ)
         assert np.corrcoef(left[going, 1], right[going, 1])[0, 1] < -0.2
         for ankle in (left, right):
             down = ankle[ankle[:, 1] < ankle[:, 1].min() + 0.02]
@@ -173,7 +173,7 @@ def test_on_the_spot_feet_rise_in_turn_and_come_down_where_they_left(label: str,
         low = motion.position_m[:, [joint("left_ankle"), joint("right_ankle")], 1].min(axis=1)
         in_the_air = float((low > low.min() + 0.03).mean())
         assert in_the_air < 0.05 if label == "walk" else in_the_air < 0.5
-    assert 2 <= rests <= 8  # some go on all the time, some stop now and then
+    assert 2 <= rests <= 8 if label == "jog" else rests == 0  # some stop now and then
 
 
 @pytest.mark.parametrize("label", ["walk", "run"])
