@@ -23,6 +23,10 @@ LEAST_SHARE = 0.75
 """A guess counts where at least this share of the tokens meet that could; the exact score, which asks for a little
 more, moves it."""
 
+CLOSE, MORE = 0.03, 2000
+"""Where the last of the candidates is within CLOSE of the first, as when somebody stands still, their order says
+little: so many are looked at."""
+
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
@@ -176,6 +180,15 @@ def timeless(
     row_, score_, rank = np.concatenate(rows), np.concatenate(scores), np.concatenate(ranks)
     order = np.argsort(-rank, kind="stable")
     return Candidates(row_[order], score_[order], rank[order], np.full(len(order), np.nan))
+
+
+def by_tokens(index: AnnIndex, kept: Kept, probes: Probes, k: int, apart_s: float, recordings: int) -> Candidates:
+    """The windows whose tokens are to be looked at: the k that `timed` finds, or MORE where those are CLOSE."""
+    found = timed(index, kept, probes, k, apart_s, recordings)
+    last = min(k, len(found)) - 1
+    if k < min(MORE, kept.rows.count) and last > 0 and found.score[0] - found.score[last] < CLOSE:
+        return timed(index, kept, probes, MORE, apart_s, recordings)
+    return found
 
 
 def timed(index: AnnIndex, kept: Kept, probes: Probes, k: int, apart_s: float, recordings: int) -> Candidates:

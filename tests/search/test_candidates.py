@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from motionseek.indexer import ann, nearest
+from motionseek.search import candidates
 from motionseek.search.candidates import Columns, Kept, timed
 from motionseek.search.encode import token_probes
 from motionseek.search.rerank import QueryTokens, lag_scores
@@ -199,3 +200,15 @@ def test_shorter_windows_weigh_more_up_to_a_limit():
     start_s = np.zeros(4)
     assert ann.weights(start_s, np.array([5.0, 2.5, 2.0, 0.2])).tolist() == pytest.approx([1, 2, 2.5, 2.5])
     assert ann.weights(start_s[:0], start_s[:0]).shape == (0,)
+
+
+def test_where_the_first_score_nearly_the_same_more_are_looked_at(rng, monkeypatch):
+    monkeypatch.setattr(candidates, "MORE", 60)
+    still = unit(rng.normal(size=(1, 1, WIDTH))).repeat(60, axis=1)
+    moving = unit(rng.normal(size=(1, 60, WIDTH)))
+    others = [unit(rng.normal(size=(1, 60, WIDTH))) for _ in range(40)]
+    for streams, looked_at in (([noisy(still, rng, 0.01) for _ in range(40)], 60), ([moving, *others], 5)):
+        index, kept = made(streams, 1)
+        query = QueryTokens(0.0, TOKEN_S, streams[0][None, :, 5:30], np.ones((1, 1, SIZE), np.bool_))
+        found = candidates.by_tokens(index, kept, token_probes(query, Whole(1), 1.0), 5, 0.5, 0)
+        assert len(found) == looked_at
