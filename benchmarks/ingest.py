@@ -222,6 +222,8 @@ def compared(sources: Path, models: list[str], workers: int, threads: int, turns
     rate = {way: float(np.median([one["times_real"] for one in found])) for way, found in ways.items()}
     slower = min("decode", "encode", key=rate.__getitem__)
     found = {"times_real": rate, "slower": slower, "ratio": round(rate["index"] / rate[slower], 3)}
+    pairs = zip(ways["index"], ways[slower], strict=True)
+    found["ratio_of_each_turn"] = [round(one["times_real"] / bound["times_real"], 3) for one, bound in pairs]
     print(json.dumps(found), flush=True)
     return {**found, "to_encode_alone": round(rate["index"] / rate["encode"], 3), "turns": ways}
 
