@@ -120,8 +120,8 @@ def _together(jobs: Sequence[dict[str, Any]]) -> Packed:
             failure = failure_of(error)
             answers.append(packed([failure]))
             if failure.memory:
-                break
-    return Packed(tuple(answers), len(answers) < len(jobs))
+                return Packed(tuple(answers), memory=True)
+    return Packed(tuple(answers), memory=False)
 
 
 class Changed(DamagedFile):
