@@ -4,6 +4,7 @@ from synthetic import Linear, recording
 
 from motionseek.errors import ArchiveError
 from motionseek.indexer.pipeline import index
+from motionseek.indexer.repair import repair
 from motionseek.indexer.store import Store
 from motionseek.indexer.verify import verify
 
@@ -54,9 +55,15 @@ def test_each_kind_of_damage_is_found_and_counted(archive):
     assert found["missing", "motion_projected"] >= 1
 
 
-def test_what_a_killed_run_left_is_an_orphan_until_it_is_run_again(archive):
-    store = Store.open(archive)
-    store.table("recordings").delete(f"recording_id = '{recording(1).recording_id}'")
+@pytest.mark.parametrize("repaired_first", [True, False])
+def test_rows_without_their_recording_are_orphans_until_they_are_mended(archive, repaired_first):
+    Store.open(archive).table("recordings").delete(f"recording_id = '{recording(1).recording_id}'")
     assert {kind for kind, _ in kinds(archive)} >= {"orphan"}
-    index([recording(i) for i in range(3)], archive, models=[Linear()])
+
+    def run_again():
+        index([recording(i) for i in range(3)], archive, models=[Linear()])
+
+    for step in (lambda: repair(archive), run_again) if repaired_first else (run_again, lambda: repair(archive)):
+        step()
     assert verify(archive) == []
+    assert len(Store.open(archive).recordings()) == 3
