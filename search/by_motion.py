@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from motionseek.indexer.tokens import StreamKey
 from motionseek.search.calibrate import against_chance
-from motionseek.search.candidates import Candidates, Columns, by_tokens
+from motionseek.search.candidates import Candidates, Columns, by_tokens, timed
 from motionseek.search.encode import query_tokens, token_probes
 from motionseek.search.loaded import Loaded
 from motionseek.search.moments import Found
@@ -40,7 +40,8 @@ def by_motion(loaded: Loaded, asked: Query, plan: Plan, rerank: Rerank, wanted: 
         tokens = query_tokens(asked, encoder)
     with clock("candidates"):
         probes = token_probes(tokens, encoder, loaded.spaces[plan.space].stride_s)
-        best = by_tokens(opened.index, plan.kept, probes, count, APART_S, wanted)
+        look = timed if rerank == "none" else by_tokens
+        best = look(opened.index, plan.kept, probes, count, APART_S, wanted)
     if rerank == "none" or not len(best):
         start_s, end_s = opened.columns.start_s[best.row], opened.columns.end_s[best.row]
 

@@ -18,7 +18,7 @@ from motionseek.indexer.schema import vector_table_name
 from motionseek.indexer.store import Store
 from motionseek.search.by_motion import APART_S, MIN_SHARE, RERANKED, streams_of
 from motionseek.search.by_vector import RERANKED as OF_VECTORS
-from motionseek.search.candidates import Candidates, Kept, timed, timeless
+from motionseek.search.candidates import Candidates, Kept, by_tokens, timeless
 from motionseek.search.encode import PHASES, Probes, token_probes
 from motionseek.search.loaded import Loaded, Opened
 from motionseek.search.motion import REACH_S, needed
@@ -250,7 +250,7 @@ class _TokenLook:
         return token_probes(asked, self._encoder, self._stride_s)
 
     def _found(self, probes: Probes, kept: Kept, count: int) -> Candidates:
-        return timed(self.opened.index, kept, probes, count, APART_S, ANSWERS)
+        return by_tokens(self.opened.index, kept, probes, count, APART_S, ANSWERS)
 
     def _scored(self, asked: QueryTokens, probes: Probes, kept: Kept, count: int) -> tuple[Candidates, Float32]:
         """The candidates and their token scores."""
