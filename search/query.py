@@ -182,7 +182,7 @@ class Query:
         """
         file, span = split_span(path)
         said = str(path)
-        if not file.exists():
+        if not file.exists() and not Path(said.partition("#")[0]).is_file():
             raise QueryError(f"{file}: there is no such file to search with")
         if file.suffix.lower() in TABLE_SUFFIXES and modality in (None, "imu"):
             query = cls("imu", said, imus=(Imu.load(file, placement=placement, units=units),))

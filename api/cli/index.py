@@ -58,7 +58,7 @@ def verb(
     memory_gb: float,
     as_json: bool,
 ) -> None:
-    """Index recordings: files, folders, or manifests (recording.json).
+    """Index recordings: files, folders, or manifests (recording.json, recordings.json).
 
     What the archive knows already is skipped. A file that cannot be read is listed with its reason, the others go on,
     and the exit code is 1.

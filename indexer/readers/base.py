@@ -49,6 +49,8 @@ class Reader:
     """The source paths that a file or folder holds. Raises DamagedFile."""
     takes_units: bool = False
     """Whether the format leaves open what its numbers are in."""
+    holds: Callable[[Path, str], bool] | None = None
+    """Whether a file has this part, where that is known without finding all of its parts."""
 
 
 def columns_of(path: Path) -> set[str]:

@@ -16,6 +16,7 @@ from motionseek.indexer.readers.ego4d import EGO4D
 from motionseek.indexer.readers.egohumans import EGOHUMANS
 from motionseek.indexer.readers.epic_kitchens import EPIC_KITCHENS
 from motionseek.indexer.readers.gopro import GOPRO
+from motionseek.indexer.readers.layout import LAYOUT
 from motionseek.indexer.readers.manifest import MANIFEST
 from motionseek.indexer.readers.mcap import MCAP
 from motionseek.indexer.readers.media import IMU, VIDEO
@@ -29,7 +30,7 @@ from motionseek.types import ANY_PART, Imu, Recording
 
 ARCHIVES = (EGO4D, EPIC_KITCHENS, TOTAL_CAPTURE, MRI, EGOHUMANS, MOBIFALL, UTD_MHAD, ARIA)
 READERS: Mapping[str, Reader] = {
-    reader.name: reader for reader in (MANIFEST, *ARCHIVES, MCAP, OPENPOSE, GOPRO, CAMERA, VIDEO, IMU)
+    reader.name: reader for reader in (MANIFEST, LAYOUT, *ARCHIVES, MCAP, OPENPOSE, GOPRO, CAMERA, VIDEO, IMU)
 }
 """In the order in which `auto` asks them: the particular before the general."""
 
@@ -43,7 +44,8 @@ def discover(
 ) -> list[Source]:
     """The recordings in files and folders, in a fixed order, each once.
 
-    Folders are walked; one with a recording.json is one recording and is not walked into. Hidden files, and files in
+    Folders are walked; one with a recording.json is one recording, one with a recordings.json holds those that it
+    describes, and neither is walked into. Hidden files, and files in
     folders that no reader knows, are passed over. What is known to be unreadable (a folder without permission, a named
     file that no reader knows) comes back as a Source with its `problem`, so that one bad file does not stop the rest.
     units: what the numbers of formats that leave it open are in, as in `checks.UNITS`; a manifest says it for itself.
@@ -139,7 +141,7 @@ def _named(given: str, readers: list[Reader]) -> Iterator[Source]:
     if not os.path.lexists(path):
         file, hash_, part = str(path).rpartition("#")
         reader = _reader_of(Path(file), readers) if hash_ else None
-        if reader is None or f"{file}#{part}" not in (s.path for s in _expanded(Path(file), reader)):
+        if reader is None or not _has(Path(file), part, reader):
             raise UsageError(f"{given} does not exist")
         yield Source(f"{file}#{part}", reader.name)
     elif path.is_dir() and _reader_of(path, readers) is None:
@@ -181,8 +183,14 @@ def _reader_of(path: Path, readers: Iterable[Reader]) -> Reader | None:
         return None
 
 
+def _has(file: Path, part: str, reader: Reader) -> bool:
+    if reader.holds:
+        return reader.holds(file, part)
+    return f"{file}#{part}" in (source.path for source in _expanded(file, reader))
+
+
 def _expanded(path: Path, reader: Reader) -> list[Source]:
     try:
         return [Source(name, reader.name) for name in reader.expand(path)]
     except MediaError as error:
-        return [Source(str(path), reader.name, error.reason)]
+        return [Source(str(error.path), reader.name, error.reason)]

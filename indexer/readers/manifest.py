@@ -11,7 +11,8 @@
 ```
 Everything is optional, one readable stream is enough. `start_s` is the time of the video's first frame on the
 recording's clock; poses that count frames follow it. An IMU may also be the GoPro file itself, which says where the
-camera was worn. What is not named above is kept in `Recording.extra`, with title, source, simulated and truth.
+camera was worn; `"gyro": "gyroscope.csv"` names a second table, of the gyroscope on the same clock. What is not named
+above is kept in `Recording.extra`, with title, source, simulated and truth.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from motionseek.types import ANY_PART, Imu, Narration, PoseTrack, Recording, Vid
 
 NAME = "recording.json"
 STREAMS = ("video", "imu", "pose", "narrations", "labels")
+WITH_FILES = STREAMS[:3]
 
 
 def read(path: str | Path) -> Recording:
@@ -39,14 +41,19 @@ def read(path: str | Path) -> Recording:
 
     Raises DamagedFile where the manifest is not readable or none of its streams is.
     """
-    folder = _folder(path)
-    held = _manifest(folder)
+    file = _folder(path) / NAME
+    held = load_manifest(file)
+    return recorded(file, held, content_of(file, held, file_id(file)), uri=str(file.parent), format=MANIFEST.name)
+
+
+def recorded(file: Path, held: Mapping[str, Any], recording_id: str, *, uri: str, format: str) -> Recording:
+    """What a manifest's object says was recorded together; `file` held it, and its paths lie beside that."""
     problems: list[str] = []
-    video = _video(folder, held, problems)
-    imus = [imu for entry in _entries(held, "imu", problems) if (imu := _imu(folder, *entry, problems))]
+    video = _video(file, held, problems)
+    imus = [imu for entry in entries(held, "imu", problems) if (imu := _imu(file, *entry, problems))]
     poses: list[PoseTrack] = []
-    for where, entry in _entries(held, "pose", problems):
-        for track in _poses(folder, where, entry, video, problems):
+    for where, entry in entries(held, "pose", problems):
+        for track in _poses(file, where, entry, video, problems):
             if track.person in {p.person for p in poses}:
                 problems.append(f"{where}: person {track.person} is in an earlier file already")
             else:
@@ -54,16 +61,16 @@ def read(path: str | Path) -> Recording:
     narrations = _narrations(held, problems)
     if not (video or imus or poses or narrations):
         reasons = "; ".join(problems) or f"names no stream: give one of {', '.join(STREAMS[:4])}"
-        raise DamagedFile(folder / NAME, reasons)
+        raise DamagedFile(file, reasons)
     return Recording(
-        _id_of(folder, held),
-        str(folder),
+        recording_id,
+        uri,
         imus=tuple(imus),
         video=video,
         poses=tuple(poses),
         narrations=narrations,
         labels=_labels(held, problems),
-        source_format=MANIFEST.name,
+        source_format=format,
         problems=tuple(problems),
         extra={key: value for key, value in held.items() if key not in STREAMS},
     )
@@ -74,17 +81,19 @@ def content_id(path: str | Path) -> str:
 
     Raises DamagedFile where the manifest is not readable; a file that is not there counts as absent.
     """
-    folder = _folder(path)
-    return _id_of(folder, _manifest(folder))
+    file = _folder(path) / NAME
+    return content_of(file, load_manifest(file), file_id(file))
 
 
-def _id_of(folder: Path, held: Mapping[str, Any]) -> str:
-    named = [(NAME, file_id(folder / NAME))]
-    for _, entry in (pair for key in ("video", "imu", "pose") for pair in _entries(held, key, [])):
-        try:
-            named.append((str(entry.get("path")), file_id(_inside(folder, entry))))
-        except DamagedFile:
-            named.append((str(entry.get("path")), "absent"))
+def content_of(file: Path, held: Mapping[str, Any], said: str) -> str:
+    """The recording_id of what a manifest's object names. said: sha256 of the object."""
+    named = [(NAME, said)]
+    for _, entry in (pair for key in WITH_FILES for pair in entries(held, key, [])):
+        for name in (entry.get(key) for key in ("path", "gyro") if key in entry or key == "path"):
+            try:
+                named.append((str(name), file_id(_inside(file, name))))
+            except DamagedFile:
+                named.append((str(name), "absent"))
     return joint_id(named)
 
 
@@ -93,14 +102,15 @@ def _folder(path: str | Path) -> Path:
     return path.parent if path.name == NAME and path.is_file() else path
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    held = load_json(folder / NAME)
+def load_manifest(file: Path) -> dict[str, Any]:
+    """Raises DamagedFile."""
+    held = load_json(file)
     if not isinstance(held, dict):
-        raise DamagedFile(folder / NAME, "must hold an object")
+        raise DamagedFile(file, "must hold an object")
     return held
 
 
-def _entries(held: Mapping[str, Any], key: str, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def entries(held: Mapping[str, Any], key: str, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """("imu[0]", the object) for each object under `key`, which holds one or a list of them."""
     value = held.get(key) or []
     for i, entry in enumerate(value if isinstance(value, list) else [value]):
@@ -111,16 +121,15 @@ def _entries(held: Mapping[str, Any], key: str, problems: list[str]) -> Iterator
             problems.append(f"{where} must be an object, not {entry!r:.60}")
 
 
-def _inside(folder: Path, entry: Mapping[str, Any]) -> Path:
-    """The file that an entry names. Raises DamagedFile where it lies outside the folder or is not there."""
-    name = entry.get("path")
+def _inside(manifest: Path, name: object) -> Path:
+    """The file of that name beside a manifest. Raises DamagedFile where it lies elsewhere or is not there."""
     if not isinstance(name, str) or not name or "\0" in name:
-        raise DamagedFile(folder / NAME, f'"path" must be the name of a file, not {name!r:.60}')
-    file = folder / name
-    if Path(name).is_absolute() or not file.resolve().is_relative_to(folder.resolve()):
-        raise DamagedFile(folder / NAME, f"{name!r} lies outside the recording's folder")
+        raise DamagedFile(manifest, f'"path" must be the name of a file, not {name!r:.60}')
+    file = manifest.parent / name
+    if Path(name).is_absolute() or not file.resolve().is_relative_to(manifest.parent.resolve()):
+        raise DamagedFile(manifest, f"{name!r} lies outside the recording's folder")
     if not file.is_file():
-        raise DamagedFile(folder / NAME, f"{name!r} is not there")
+        raise DamagedFile(manifest, f"{name!r} is not there")
     return file
 
 
@@ -149,35 +158,36 @@ def _noting(where: str, entry: Mapping[str, Any], problems: list[str]) -> Iterat
         problems.append(f"{where}: {error}")
 
 
-def _video(folder: Path, held: Mapping[str, Any], problems: list[str]) -> VideoRef | None:
-    for where, entry in _entries(held, "video", problems):
+def _video(manifest: Path, held: Mapping[str, Any], problems: list[str]) -> VideoRef | None:
+    for where, entry in entries(held, "video", problems):
         with _noting(where, entry, problems):
-            video, cut = probe_checked(_inside(folder, entry))
+            video, cut = probe_checked(_inside(manifest, entry.get("path")))
             problems.extend(f"{where}: {problem}" for problem in cut)
             return replace(video, start_s=float(_of_type(entry, "start_s", (int, float), video.start_s)))
     return None
 
 
-def _imu(folder: Path, where: str, entry: Mapping[str, Any], problems: list[str]) -> Imu | None:
+def _imu(manifest: Path, where: str, entry: Mapping[str, Any], problems: list[str]) -> Imu | None:
     with _noting(where, entry, problems):
-        file = _inside(folder, entry)
+        file = _inside(manifest, entry.get("path"))
         placement = _of_type(entry, "placement", str, ANY_PART)
         person = str(_of_type(entry, "person", (str, int), ""))
         if file.suffix.lower() in gopro.SUFFIXES:
             imu, repaired, _ = gopro.read_imu_checked(file, placement=placement, person=person)
         else:
-            named = {key: _text_map(entry, key) for key in ("columns", "units", "axes")}
-            imu, repaired = read_imu_checked(file, placement=placement, person=person, **named)
+            said = {key: _text_map(entry, key) for key in ("columns", "units", "axes")}
+            gyro = _inside(manifest, entry["gyro"]) if "gyro" in entry else None
+            imu, repaired = read_imu_checked(file, gyro=gyro, placement=placement, person=person, **said)
         problems.extend(f"{where}: {problem}" for problem in repaired)
         return imu
     return None
 
 
 def _poses(
-    folder: Path, where: str, entry: Mapping[str, Any], video: VideoRef | None, problems: list[str]
+    manifest: Path, where: str, entry: Mapping[str, Any], video: VideoRef | None, problems: list[str]
 ) -> tuple[PoseTrack, ...]:
     with _noting(where, entry, problems):
-        file = _inside(folder, entry)
+        file = _inside(manifest, entry.get("path"))
         size = _of_type(entry, "image_size", list, list(video.size) if video else [])
         if size and (len(size) != 2 or not all(isinstance(v, int) for v in size)):
             raise UsageError(f"image_size must be [width, height], not {size!r:.60}")
@@ -196,7 +206,7 @@ def _poses(
 
 def _narrations(held: Mapping[str, Any], problems: list[str]) -> tuple[Narration, ...]:
     narrations = []
-    for where, entry in _entries(held, "narrations", problems):
+    for where, entry in entries(held, "narrations", problems):
         with _noting(where, entry, problems):
             start_s, end_s = (float(_of_type(entry, key, (int, float), None)) for key in ("start_s", "end_s"))
             narrations.append(Narration(start_s, end_s, _of_type(entry, "text", str, None)))

@@ -44,6 +44,7 @@ def read_imu(
 def read_imu_checked(
     path: str | Path,
     *,
+    gyro: Path | None = None,
     placement: str = ANY_PART,
     person: str = "",
     columns: Mapping[str, str] | None = None,
@@ -56,8 +57,8 @@ def read_imu_checked(
     of them; npy has shape (L, 7) or (L, 4) in that order. `columns` maps these names to the file's own
     (`{"t_s": "time"}`), `units` says what it is in (`{"time": "ms", "acc": "g", "gyro": "deg/s"}`), `axes` which of
     its axes are x, y and z (`{"gyro": "y,-x,z"}`). A cell left empty is no sample: a table may hold accelerometer and
-    gyroscope at different rates. Rows that are NaN, infinite, cut off, repeated or out of order are dropped or
-    sorted, and said.
+    gyroscope at different rates; or they lie in two tables, `gyro` being that of the gyroscope, on the same clock. Rows
+    that are NaN, infinite, cut off, repeated or out of order are dropped or sorted, and said.
 
     Raises UnknownFormat (suffix), DamagedFile, UnitError (see `check_units`, `check_axes`), all naming the file;
     UsageError for a wrong `columns`, `units` or `axes`.
@@ -65,15 +66,20 @@ def read_imu_checked(
     path = Path(path)
     problems: list[str] = []
     scale = scales(units or {})
-    values = _load(path, columns or {}, problems)
-    t_s = values[:, 0] * scale["time"]
+    values = _load(path, columns or {}, problems, COLUMNS[:4] if gyro else COLUMNS)
+    turning = _load(gyro, columns or {}, problems, (COLUMNS[0], *COLUMNS[4:])) if gyro else values
     if unknown := set(axes or {}) - {"acc", "gyro"}:
         raise UsageError(f"axes: {', '.join(sorted(unknown))} is not one of acc, gyro")
     ours = {"acc": "x,y,z", "gyro": "x,y,z", **(axes or {})}
-    acc = cleaned(t_s, turned(values[:, 1:4] * scale["acc"], ours["acc"]), "accelerometer", problems)
-    gyro = cleaned(t_s, turned(values[:, 4:7] * scale["gyro"], ours["gyro"]), "gyroscope", problems)
-    imu = checked_imu(path, acc, gyro, placement=placement, person=person, name=path.stem)
-    check_axes(path, *acc, *gyro)
+    acc, rate = (
+        cleaned(table[:, 0] * scale["time"], turned(table[:, at] * scale[kind], ours[kind]), what, problems)
+        for table, at, kind, what in (
+            (values, slice(1, 4), "acc", "accelerometer"),
+            (turning, slice(4, 7), "gyro", "gyroscope"),
+        )
+    )
+    imu = checked_imu(path, acc, rate, placement=placement, person=person, name=path.stem)
+    check_axes(path, *acc, *rate)
     return imu, tuple(dict.fromkeys(f"{path.name}: {problem}" for problem in problems))
 
 
@@ -114,8 +120,8 @@ def read_table(
     return values
 
 
-def _load(path: Path, columns: Mapping[str, str], problems: list[str]) -> Float64:
-    """(L, 7) float64, NaN where there is no gyroscope or a cell is empty."""
+def _load(path: Path, columns: Mapping[str, str], problems: list[str], needed: Sequence[str]) -> Float64:
+    """(L, 7) float64, NaN where there is no gyroscope, a cell is empty or a column is not `needed`."""
     unknown = set(columns) - set(COLUMNS)
     if unknown:
         raise UsageError(f"columns: {', '.join(sorted(unknown))} is not one of {', '.join(COLUMNS)}")
@@ -124,7 +130,7 @@ def _load(path: Path, columns: Mapping[str, str], problems: list[str]) -> Float6
         raise UnknownFormat(path, f"an IMU file is {', '.join(loaders)}, not {path.suffix or 'without suffix'!r}")
     try:
         check_size(path)
-        values = loaders[path.suffix.lower()](path, columns, problems)
+        values = loaders[path.suffix.lower()](path, columns, problems, needed)
     except OSError as error:
         raise DamagedFile(path, f"cannot be read: {error.strerror or error}") from error
     if not len(values):
@@ -138,9 +144,9 @@ def check_size(path: Path) -> None:
         raise DamagedFile(path, f"is larger than {MAX_BYTES >> 20} MB, more than a day of a sensor: split it")
 
 
-def _load_csv(path: Path, columns: Mapping[str, str], problems: list[str]) -> Float64:
+def _load_csv(path: Path, columns: Mapping[str, str], problems: list[str], needed: Sequence[str]) -> Float64:
     header, delimiter = _header(path)
-    wanted = _choose(path, header, columns)
+    wanted = _choose(path, header, columns, needed)
     return _stack(_parse_csv(path, header, 1, delimiter, list(wanted.values()), problems), wanted)
 
 
@@ -199,19 +205,22 @@ def _parse_csv(
     return table
 
 
-def _load_parquet(path: Path, columns: Mapping[str, str], problems: list[str]) -> Float64:
+def _load_parquet(path: Path, columns: Mapping[str, str], problems: list[str], needed: Sequence[str]) -> Float64:
     try:
         with pa.parquet.ParquetFile(path) as file:
-            wanted = _choose(path, file.schema_arrow.names, columns)
+            wanted = _choose(path, file.schema_arrow.names, columns, needed)
             table = file.read(columns=list(wanted.values()))
             return _stack(table.cast(pa.schema([(name, pa.float64()) for name in table.column_names])), wanted)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DamagedFile(path, f"is not a parquet table of numbers: {_one_line(error)}") from error
 
 
-def _load_npy(path: Path, columns: Mapping[str, str], problems: list[str]) -> Float64:
-    if columns:
-        raise UsageError(f"{path}: columns cannot be named in an npy file; its order is {', '.join(COLUMNS)}")
+def _load_npy(path: Path, columns: Mapping[str, str], problems: list[str], needed: Sequence[str]) -> Float64:
+    if columns or tuple(needed) != COLUMNS:
+        raise UsageError(
+            f"{path}: an npy file holds {', '.join(COLUMNS)} in this order: neither columns nor another table can "
+            f"be named"
+        )
     values = load_npy(path)
     if values.ndim != 2 or values.shape[1] not in (4, 7):
         raise DamagedFile(path, f"must have shape (L, 7) or (L, 4), not {values.shape}")
@@ -222,17 +231,17 @@ def _load_npy(path: Path, columns: Mapping[str, str], problems: list[str]) -> Fl
     return full
 
 
-def _choose(path: Path, header: list[str], columns: Mapping[str, str]) -> dict[str, str]:
-    """Our name → the file's name, for all seven columns or for the four without gyroscope."""
-    names = {name: columns.get(name, name) for name in COLUMNS}
+def _choose(path: Path, header: list[str], columns: Mapping[str, str], needed: Sequence[str]) -> dict[str, str]:
+    """Our name → the file's name, for all that is needed; of all seven the gyroscope's three may be absent."""
+    names = {name: columns.get(name, name) for name in needed}
     absent = [name for name, own in names.items() if own not in header]
-    if absent == list(COLUMNS[4:]) and not set(absent) & set(columns):
+    if tuple(needed) == COLUMNS and absent == list(COLUMNS[4:]) and not set(absent) & set(columns):
         return {name: own for name, own in names.items() if name not in absent}
     if absent:
         raise DamagedFile(
             path,
             f"has no column {', '.join(names[name] for name in absent)}; it has {', '.join(header)[:200]}: "
-            'name its own columns with columns={"t_s": …, "ax_mps2": …}, in a recording.json for the command line',
+            'name its own as "columns": {"t_s": …, "ax_mps2": …} in a recording.json, for many files in a recordings.json',
         )
     if len(set(header)) < len(header):
         raise DamagedFile(path, "names a column twice in its header")

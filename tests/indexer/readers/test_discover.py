@@ -179,5 +179,5 @@ def test_the_id_of_a_file_is_its_sha256(tree: Path) -> None:
 
 def test_readers_are_listed_by_name() -> None:
     archives = {"aria", "ego4d", "egohumans", "epic-kitchens", "mobifall", "mri", "total-capture", "utd-mhad"}
-    assert set(READERS) == archives | {"manifest", "mcap", "openpose", "gopro", "camera", "video", "imu"}
+    assert set(READERS) == archives | {"manifest", "layout", "mcap", "openpose", "gopro", "camera", "video", "imu"}
     assert all(name == reader.name for name, reader in READERS.items())
