@@ -241,7 +241,7 @@ def _choose(path: Path, header: list[str], columns: Mapping[str, str], needed: S
         raise DamagedFile(
             path,
             f"has no column {', '.join(names[name] for name in absent)}; it has {', '.join(header)[:200]}: "
-            'name its own as "columns": {"t_s": …, "ax_mps2": …} in a recording.json, for many files in a recordings.json',
+            'name its own as "columns": {"t_s": …, "ax_mps2": …} in a recording.json or, for many, recordings.json',
         )
     if len(set(header)) < len(header):
         raise DamagedFile(path, "names a column twice in its header")

@@ -73,3 +73,16 @@ def test_placements():
         Query.of(imu, placement="tail")
     with pytest.raises(QueryError, match="one placement"):
         worn_at([imu, imu], "left_wrist")
+
+
+def test_one_recording_of_many_in_a_file_is_named_by_its_part(tmp_path):
+    watch = forearm(np.arange(0, 5, 0.02))
+    table = np.c_[watch.acc_t_s, watch.acc_mps2, watch.gyro_rps]
+    header = "t_s,ax_mps2,ay_mps2,az_mps2,gx_rps,gy_rps,gz_rps"
+    np.savetxt(tmp_path / "walk.csv", table, delimiter=",", header=header, comments="")
+    (tmp_path / "recordings.json").write_text('{"imu": {"path": "{trial}.csv", "placement": "right_wrist"}}')
+    query = Query.from_file(f"{tmp_path}/recordings.json#walk@1-3")
+    assert query.imus[0].placement == "right_wrist"
+    assert query.meant == (1, 3)
+    with pytest.raises(QueryError, match="no such file"):
+        Query.from_file(f"{tmp_path}/nowhere.json#walk")
