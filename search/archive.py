@@ -61,9 +61,10 @@ class Archive:
         """What the recordings hold."""
         return self._loaded.modalities
 
-    def recording_id(self, begins: str) -> str:
-        """The one recording whose id begins like that. Raises QueryError for none or several."""
-        return self._loaded.recording_id(begins)
+    def recording_id(self, named: str) -> str:
+        """The one recording whose id begins like that, or that lies there: a path, or how one ends. Raises QueryError
+        for none or several."""
+        return self._loaded.recording_id(named)
 
     def read_again(self, recording_id: str) -> Recording:
         """A recording as it was read when it was indexed, from where it lies, in the units that were given then.
@@ -240,7 +241,7 @@ class Archive:
     ) -> Timeline:
         """What somebody did when, in one recording: its windows compared with sentences, smoothed into segments.
 
-        recording: its id, or how that begins.   classes: names, or name → the sentence or sentences it is compared by;
+        recording: as for `recording_id`.   classes: names, or name → the sentence or sentences it is compared by;
         a list of everyday activities by default.   through: the windows to compare (default: the first of pose, IMU and
         video that is indexed).   person: whose, where there are several.   level: cosine below which nothing fits.
         switch: price of a change, in log-likelihood; higher means fewer, longer segments.

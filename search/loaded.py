@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -83,12 +84,18 @@ class Loaded:
         held = {modality for source in self.sources.values() for modality in source.spans}
         return tuple(m for m in MODALITIES if m in held)
 
-    def recording_id(self, begins: str) -> str:
-        """The one recording whose id begins like that. Raises QueryError for none or several."""
-        found = [r for r in self.sources if r.startswith(begins)] if begins else []
+    def recording_id(self, named: str) -> str:
+        """The one recording whose id begins like that, or that lies there: a path, or how one ends. Raises QueryError
+        for none or several."""
+        place = named.removesuffix("/recording.json")
+        uris = {r: source.uri for r, source in self.sources.items()} if named else {}
+        found = [r for r, uri in uris.items() if uri in (place, os.path.abspath(place))]
+        ends = f"/{place}", f"#{place}"
+        found = found or [r for r, uri in uris.items() if r.startswith(named) or uri.endswith(ends)]
         if len(found) != 1:
-            several = f"{len(found)} recordings whose ids begin with" if found else "no recording"
-            raise QueryError(f"the archive has {several} {begins!r}")
+            several = f"{len(found)} recordings that are called" if found else "no recording"
+            more = ": give more of the recording_id, or of where it lies" if found else ""
+            raise QueryError(f"the archive has {several} {named!r}{more}")
         return found[0]
 
     def read_again(self, recording_id: str) -> Recording:

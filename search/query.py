@@ -31,7 +31,7 @@ class Query:
     spaces of vectors that understand every term: unit vectors are added with their weights.
 
     imus: sensors of one wearer on one clock.   video: a file.   vector: (D,) of the space `clip`.
-    like: recording_id (or how it begins) of what is stored in the archive.   terms: (weight, query) of a sum.
+    like: what a recording of the archive is called, as for `Archive.recording_id`.   terms: (weight, query) of a sum.
     span: the stretch that is meant, on the stream's clock; None means all of it.   said: the query as it was written.
     """
 
@@ -100,7 +100,7 @@ class Query:
 
     @classmethod
     def of_moment(cls, written: str) -> Query:
-        """`RECORDING@a-b`: seconds a to b of a recording of the archive, by its id or how that begins."""
+        """`RECORDING@a-b`: seconds a to b of a recording of the archive, called as for `Archive.recording_id`."""
         found = _SPAN.match(written)
         if not found:
             raise QueryError(f"{written}: a moment is written RECORDING@a-b, for instance 3f2a9c41@12-15")
@@ -182,7 +182,7 @@ class Query:
         """
         file, span = split_span(path)
         said = str(path)
-        if not file.exists() and not Path(said.partition("#")[0]).is_file():
+        if not _is_there(file):
             raise QueryError(f"{file}: there is no such file to search with")
         if file.suffix.lower() in TABLE_SUFFIXES and modality in (None, "imu"):
             query = cls("imu", said, imus=(Imu.load(file, placement=placement, units=units),))
@@ -255,6 +255,11 @@ def split_span(path: str | Path) -> tuple[Path, Span | None]:
     return Path(found["path"]), Span(start_s, end_s)
 
 
+def _is_there(file: Path) -> bool:
+    """Whether a file or folder is there, or what one of many recordings in a file is named by: "file#part"."""
+    return file.exists() or Path(str(file).partition("#")[0]).is_file()
+
+
 def worn_at(imus: Sequence[Imu], placement: str | None) -> tuple[Imu, ...]:
     """The sensors with another placement, which only one sensor can be given."""
     if placement is None:
@@ -306,7 +311,7 @@ def recording_of(media: str | Path, *, units: Mapping[str, str] | None = None) -
     from motionseek.indexer.readers import read
 
     file, span = split_span(media)
-    if not file.exists():
+    if not _is_there(file):
         raise QueryError(f"{file}: there is no such file to align with")
     return read(file, units=units), span
 

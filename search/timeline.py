@@ -11,6 +11,7 @@ windows of the archive's other recordings, the more of these there are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,9 @@ from motionseek.search.plan import vector_spaces
 from motionseek.search.query import Query
 from motionseek.search.segments import NOTHING, Segment, segmented
 from motionseek.types import Float32, Float64, Imu, Modality
+
+_SECOND = re.compile(r"#\d+$")
+"""What sets a person's second sensor at one part apart; see `windows.wearers`."""
 
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "standing": ("standing", "a person stands still", "someone is standing"),
@@ -171,10 +175,12 @@ def timeline(
         for modality in (through,) if through else ("pose", "imu", "video"):
             rows = np.flatnonzero(mine & (columns.modality == modality))
             people = sorted(set(columns.person[rows].tolist()))
-            if person is not None:
-                rows = rows[columns.person[rows] == person]
-            elif len(people) > 1:
-                raise QueryError(f"{recording_id[:12]} shows several people ({', '.join(people)}): name one as person")
+            # Of one person who wears two sensors at one part the first, which has no number.
+            if len(people) > 1 and person is None and len({_SECOND.sub("", name) for name in people}) > 1:
+                named = ", ".join(map(repr, people))
+                raise QueryError(f"{recording_id[:12]} shows several people ({named}): name one as person")
+            if len(people):
+                rows = rows[columns.person[rows] == (people[0] if person is None else person)]
             if len(rows):
                 rows = rows[np.argsort(columns.start_s[rows], kind="stable")]
                 spans_s = columns.start_s[rows], columns.end_s[rows]

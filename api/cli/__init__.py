@@ -16,6 +16,7 @@ from motionseek.errors import MotionseekError
 VERBS = (
     "demo",
     "index",
+    "recordings",
     "search",
     "export",
     "log",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from motionseek.indexer.pipeline import Progress
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
+WIDEST = 10_000
 FILE = click.Path(path_type=Path)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else, on stdout.")
@@ -60,20 +61,22 @@ def emit(said: Mapping[str, Any]) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Rows on stdout, as wide as the terminal allows; where it is a file, as wide as they are."""
+    """Rows on stdout, as wide as the terminal allows; where it is a file, each on a line of its own."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+        console = Console(highlight=False, width=WIDEST)
     drawn = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         drawn.add_column(column, overflow="fold", justify="right" if column.endswith(("_s", "score", "#")) else "left")
     for row in rows:
         drawn.add_row(*(Text(str(cell)) for cell in row))
-    console.print(drawn)
+    with console.capture() as capture:
+        console.print(drawn)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 @contextmanager

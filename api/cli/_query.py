@@ -29,7 +29,7 @@ _OPTIONS = (
     click.option("--pose", metavar="F[@a-b]", help="A recording with body pose."),
     click.option("--video", metavar="F[@a-b]", help="A video."),
     click.option(
-        "--like", "likes", multiple=True, metavar="RECORDING@a-b", help="A moment of the archive, by its recording_id."
+        "--like", "likes", multiple=True, metavar="RECORDING@a-b", help="A moment of the archive; see --recording."
     ),
     click.option("--not", "nots", multiple=True, metavar="TEXT", help="A sentence that moments must not fit."),
     click.option(
@@ -64,7 +64,9 @@ _OPTIONS = (
     click.option(
         "--label", "labels", multiple=True, help="Only recordings with this label; repeat for any of several."
     ),
-    click.option("--recording", "recordings", multiple=True, help="Only this recording_id."),
+    click.option(
+        "--recording", "recordings", multiple=True, help="Only this one: its id, or where it lies."
+    ),
     click.option("--person", "people", multiple=True, help="Only this person."),
     click.option("--part", "body_parts", multiple=True, help="Only windows that have this part of the body."),
     click.option("--from", "start_s", type=float, help="Only windows that end after this second of their recording."),
@@ -124,7 +126,7 @@ def answer(
     opened = open_archive(archive)
     where = Filter(
         label=labels or None,
-        recording_id=recordings or None,
+        recording_id=tuple(map(opened.recording_id, recordings)) or None,
         person=people or None,
         part=body_parts or None,
         start_s=start_s,

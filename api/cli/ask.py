@@ -42,9 +42,10 @@ def verb(
 ) -> None:
     """Answer a question on one recording from its log: when, how long, how often, first, last, before, after.
 
-    RECORDING is a recording_id, or how it begins. The answer is counted from the log's segments, which are its
-    evidence; a question that is not understood is refused, or with --llm put to a language model behind any
-    OpenAI-compatible endpoint, which is given the log and nothing else. Its key is read from $MOTIONSEEK_LLM_KEY.
+    RECORDING is a recording_id, how one begins, or where the recording lies. The answer is counted from the log's
+    segments, which are its evidence; a question that is not understood is refused, or with --llm put to a language
+    model behind any OpenAI-compatible endpoint, which is given the log and nothing else. Its key is read from
+    $MOTIONSEEK_LLM_KEY.
     """
     if (llm is None) != (model is None):
         raise click.UsageError("--llm and --model go together")

@@ -34,7 +34,8 @@ def _sensor(archive: Archive, recording_id: str) -> Imu | None:
 def verb(recording: str, png: Path | None, as_json: bool, **asked: Any) -> None:
     """Print what somebody did when, in one recording of an archive.
 
-    RECORDING is a recording_id, or how it begins. Stretches that no activity fits are "nothing of these".
+    RECORDING is a recording_id, how one begins, or where the recording lies. Stretches that no activity fits are
+    "nothing of these".
     """
     archive, found = timeline_of(recording, **asked)
     if png is not None:

@@ -145,6 +145,54 @@ def test_sync_of_files(capsys, walk):
     assert "lies outside" in err
 
 
+def test_recordings_are_listed_and_called_by_where_they_lie(capsys, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for folder in ("mon", "tue"):
+        (tmp_path / folder).mkdir()
+        for name in ("watch", "phone"):
+            table = np.c_[np.arange(400) / 50, rng.normal(0, 0.5, (400, 3)) + np.array([0, 9.81, 0])]
+            header = "t_s,ax_mps2,ay_mps2,az_mps2"
+            np.savetxt(tmp_path / folder / f"{name}.csv", table, delimiter=",", header=header, comments="")
+    held = [{"path": "watch.csv", "placement": "left_wrist"}, {"path": "phone.csv", "placement": "left_wrist"}]
+    (tmp_path / "mon" / "recording.json").write_text(json.dumps({"imu": held, "labels": ["monday"]}))
+    (tmp_path / "tue" / "odd.csv").write_text("a,b\n1,2\n")
+    archive = tmp_path / "archive"
+    assert run(capsys, "index", tmp_path, "-a", archive, "--workers", 1)[0] == 1
+    said = json.loads(run(capsys, "recordings", "-a", archive, "--json")[1])["recordings"]
+    listed = {row["uris"][0].removeprefix(f"{tmp_path}/"): row for row in said}
+    assert {name: row["status"] for name, row in listed.items()} == {
+        "mon": "ok",
+        "tue/watch.csv": "ok",
+        "tue/phone.csv": "ok",
+        "tue/odd.csv": "failed",
+    }
+    assert "has no column t_s" in listed["tue/odd.csv"]["reason"]
+    assert [s["placement"] for s in listed["mon"]["streams"]] == ["left_wrist", "left_wrist"]
+    code, out, _ = run(capsys, "recordings", "-a", archive, "--status", "failed")
+    assert code == 0
+    assert len(out.splitlines()) == 2
+    assert f"{tmp_path}/tue/odd.csv" in out
+    assert run(capsys, "recordings", "-a", archive, "--label", "sunday")[1] == "nothing found\n"
+
+    wanted = listed["tue/watch.csv"]["recording_id"]
+    monkeypatch.chdir(tmp_path / "tue")
+    for name in (wanted, wanted[:12], "watch.csv", "tue/watch.csv", tmp_path / "tue" / "watch.csv"):
+        said = json.loads(run(capsys, "search", "x", "-t", "imu", "-a", archive, "--recording", name, "--json")[1])
+        assert {hit["recording_id"] for hit in said["hits"]} == {wanted}
+    for wrong in ("odd.csv", "", "atch.csv"):
+        code, _, err = run(capsys, "search", "x", "-t", "imu", "-a", archive, "--recording", wrong)
+        assert code == 2
+        assert "no recording" in err
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mon" / "recording.json").rename(tmp_path / "mon" / "kept.json")
+    assert run(capsys, "index", tmp_path / "mon", "-a", archive, "--workers", 1)[0] == 0
+    code, _, err = run(capsys, "log", "watch.csv", "-a", archive)
+    assert code == 2
+    assert "2 recordings that are called 'watch.csv'" in err
+    # Two sensors at one wrist are one person's.
+    assert run(capsys, "log", "mon/recording.json", "-a", archive)[0] == 0
+
+
 def test_models_are_listed(capsys):
     code, out, _ = run(capsys, "models", "list", "--json")
     assert code == 0
