@@ -64,9 +64,7 @@ _OPTIONS = (
     click.option(
         "--label", "labels", multiple=True, help="Only recordings with this label; repeat for any of several."
     ),
-    click.option(
-        "--recording", "recordings", multiple=True, help="Only this one: its id, or where it lies."
-    ),
+    click.option("--recording", "recordings", multiple=True, help="Only this one: its id, or where it lies."),
     click.option("--person", "people", multiple=True, help="Only this person."),
     click.option("--part", "body_parts", multiple=True, help="Only windows that have this part of the body."),
     click.option("--from", "start_s", type=float, help="Only windows that end after this second of their recording."),
