@@ -15,6 +15,12 @@ NOTHING = "nothing of these"
 """The label of a stretch that no class fits."""
 
 
+def clock(seconds: float) -> str:
+    """72.34 → "01:12.3"; streams may begin a little before their recording's 0."""
+    minutes, rest = divmod(round(abs(seconds), 1), 60)
+    return f"{'-' if seconds < 0 else ''}{int(minutes):02d}:{rest:04.1f}"
+
+
 @dataclass(frozen=True)
 class Segment:
     """A stretch of one activity. label: a class, or NOTHING.   score: mean cosine of its windows with the label; with

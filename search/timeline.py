@@ -29,7 +29,7 @@ from motionseek.search.llm import Endpoint
 from motionseek.search.loaded import Loaded
 from motionseek.search.plan import vector_spaces
 from motionseek.search.query import Query
-from motionseek.search.segments import NOTHING, Segment, segmented
+from motionseek.search.segments import NOTHING, Segment, clock, segmented
 from motionseek.types import Float32, Float64, Imu, Modality
 
 _SECOND = re.compile(r"#\d+$")
@@ -97,7 +97,7 @@ class Timeline:
 
     def log(self) -> str:
         """One line a segment."""
-        return "\n".join(f"{_clock(s.start_s)} - {_clock(s.end_s)}  {s.label}" for s in self.segments)
+        return "\n".join(f"{clock(s.start_s)} - {clock(s.end_s)}  {s.label}" for s in self.segments)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -236,8 +236,3 @@ def build(
     last_s = float(spans_s[1].max())
     segments = tuple(replace(s, end_s=min(s.end_s, last_s)) for s in segments if s.start_s < last_s)
     return Timeline(recording_id, names, segments, begins_s + INSTANT_S / 2, at, through, person)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds, 1), 60)
-    return f"{int(minutes):02d}:{rest:04.1f}"

@@ -16,6 +16,7 @@ from PIL import Image
 from motionseek.errors import MediaError
 from motionseek.indexer.video import frames_at
 from motionseek.search.limbs import RATE_HZ, Trace, limb_trace, sensor_trace
+from motionseek.search.segments import clock
 from motionseek.types import Alignment, FloatArray, Imu, Moment, PoseTrack, Recording, Span
 
 _TEMPLATE = "report.html"
@@ -126,7 +127,7 @@ def write_report(
     env = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    env.filters |= {"clock": _clock, "words": lambda name: str(name).replace("_", " "), "signed": "{:+.3f}".format}
+    env.filters |= {"clock": clock, "words": lambda name: str(name).replace("_", " "), "signed": "{:+.3f}".format}
     page = env.get_template(_TEMPLATE).render(
         info=archive_info,
         questions=[(question, [_card(hit) for hit in question.hits]) for question in questions],
@@ -213,8 +214,3 @@ def _picture(frame: npt.NDArray[np.uint8]) -> str:
     memory = io.BytesIO()
     Image.fromarray(frame).save(memory, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(memory.getvalue()).decode()
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(abs(seconds), 60)
-    return f"{'-' if seconds < 0 else ''}{int(minutes)}:{rest:04.1f}"

@@ -14,7 +14,7 @@ from motionseek.errors import QueryError, UsageError
 from motionseek.search.archive import open as open_archive
 from motionseek.search.ask import ask, stem
 from motionseek.search.instants import INSTANT_S, SMOOTH, instants
-from motionseek.search.segments import NOTHING, Segment, likely_path, segmented
+from motionseek.search.segments import NOTHING, Segment, clock, likely_path, segmented
 from motionseek.search.timeline import CLASSES, FEW, Timeline, build, sentences_of
 
 DAY = (
@@ -166,6 +166,12 @@ def test_what_is_not_understood_is_refused_with_what_is(question, why):
     with pytest.raises(QueryError, match=why) as error:
         ask(DAY, NAMES, question)
     assert "walking" in str(error.value) or "climbing" in str(error.value)
+
+
+def test_clock():
+    assert [clock(s) for s in (0, 59.97, 72.34, 3725, -0.1, -61)] == [
+        *("00:00.0", "01:00.0", "01:12.3", "62:05.0", "-00:00.1", "-01:01.0")
+    ]
 
 
 def test_stems():
