@@ -27,8 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -113,13 +112,11 @@ def run_way(way: str, sources: Path, models: list[str], workers: int, threads: i
     import torch
 
     torch.set_num_threads(threads)
-    from motionseek.indexer.encode import Encoding
     from motionseek.indexer.feed import Claim, Feed, Item, Limits
     from motionseek.indexer.pipeline import index
-    from motionseek.indexer.prepare import End, Head, Needs
+    from motionseek.indexer.prepare import Head, Needs
     from motionseek.indexer.readers import discover
     from motionseek.indexer.spaces import encoders_of, load_models
-    from motionseek.indexer.worker import Identity
 
     began = time.perf_counter()
     loaded = load_models(models)
@@ -140,29 +137,42 @@ def run_way(way: str, sources: Path, models: list[str], workers: int, threads: i
         said |= {"timings_s": {k: round(v, 2) for k, v in report.timings_s.items()}, "indexed": report.indexed}
     else:
         items = [Item(source) for source in discover([sources])]
-        held, recorded_s = defaultdict[str, list[Any]](list), 0.0
+        held, recorded_s = list[list[tuple[Item, Any]]](), 0.0
         first = None
         with Feed(items, Limits(workers)) as feed:
-            for item, message in feed.messages(lambda item, recording_id: Claim("read", needs), {}):
+            for told in feed.messages(lambda item, recording_id: Claim("read", needs), {}):
                 first = first or time.perf_counter()  # when the readers have started
-                if isinstance(message, Head):
-                    recorded_s += message.duration_s
+                recorded_s += sum(message.duration_s for _, message in told if isinstance(message, Head))
                 if way == "encode":
-                    held[item.uri].append(message)
+                    held.append(told)
         said |= {"seconds": time.perf_counter() - (first or 0.0), "recorded_s": recorded_s}
         if way == "encode":
             began, cpu_s = time.perf_counter(), time.process_time()
-            for messages in held.values():
-                encoding = Encoding(encoders, 5.0, [])
-                for message in messages:
-                    if not isinstance(message, Identity | Head | End):
-                        for _ in encoding.take(message):
-                            pass
+            encode(held, encoders)
             said["seconds"] = time.perf_counter() - began
     said["cpu_s"] = round(time.process_time() - cpu_s, 2)
     said["mib_beyond_models"] = round(peak_mib() - before)
     said["mib_of_a_reader"] = round(readers.stop())
     return said
+
+
+def encode(held: Sequence[Sequence[tuple[Any, Any]]], encoders: Mapping[tuple[str, Any], Any]) -> None:
+    """What was said at once, as `index` encodes it, without writing any of it."""
+    from motionseek.indexer.encode import Encoding
+    from motionseek.indexer.prepare import Frames, Head, Pictures, Sentences, Signals
+
+    alone: dict[str, Encoding] = {}
+    for told in held:
+        heads = {item.uri: message.row["recording_id"] for item, message in told if isinstance(message, Head)}
+        alone |= {uri: Encoding(encoders, 5.0, {recording_id: ()}) for uri, recording_id in heads.items()}
+        pieces = [(i.uri, m) for i, m in told if isinstance(m, Signals | Frames | Pictures | Sentences)]
+        if len(heads) > 1:
+            for _ in Encoding(encoders, 5.0, dict.fromkeys(heads.values(), ())).together([m for _, m in pieces]):
+                pass
+        else:
+            for uri, piece in pieces:
+                for _ in alone[uri].take(piece):
+                    pass
 
 
 class Readers:

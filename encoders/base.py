@@ -40,7 +40,11 @@ class Embeddings:
 
 
 class Encoder(Protocol):
-    """Signals of one modality → vectors of one space."""
+    """Signals of one modality → vectors of one space.
+
+    One that has `independent = True` gives each row of a batch the same vectors, to the last bit, whatever other rows
+    there are: windows of several recordings may share a batch.
+    """
 
     modality: Modality
     space: str

@@ -128,9 +128,18 @@ class MotionEncoder(nn.Module):
 
     def pool(self, token: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Unit tokens (B, 6, T, D) and mask (B, 6, T) → local (B, 6, local_dim), global (B, global_dim)."""
+        return self.of_means(*self.means(token, mask))
+
+    @staticmethod
+    def means(token: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """As `pool` takes them → (B, 6, D) of the tokens of each part, and (B, 6) bool which parts there are."""
         weight = mask.to(token.dtype)[..., None]
-        local = self.local((token * weight).sum(2) / weight.sum(2).clamp(min=1))
-        there = mask.any(2)[..., None].to(token.dtype)
+        return (token * weight).sum(2) / weight.sum(2).clamp(min=1), mask.any(2)
+
+    def of_means(self, mean: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """As `pool`, of what `means` gives."""
+        local = self.local(mean)
+        there = seen[..., None].to(mean.dtype)
         flat = torch.cat([F.normalize(local, dim=-1) * there, there], dim=-1)
         return local, self.fuse(flat.flatten(1))
 
@@ -140,10 +149,14 @@ class MotionEncoder(nn.Module):
 
         Missing tokens are zero, so they add nothing to an inner product of two projections.
         """
-        if token.shape[2] != self.config.tokens:
-            raise ModelError(f"a window must have {self.config.tokens} tokens, not {token.shape[2]}")
-        flat = (token * mask[..., None]).flatten(2)
-        return torch.einsum("bpf,pfk->bpk", flat, self.projection).flatten(1)
+        shown = token * mask[..., None]
+        return torch.stack([self.project_part(shown[:, part], part) for part in range(self.parts)], dim=1).flatten(1)
+
+    def project_part(self, token: Tensor, part: int) -> Tensor:
+        """Of one part: unit tokens (B, tokens, D), zero where they are missing → (B, projected)."""
+        if token.shape[1] != self.config.tokens:
+            raise ModelError(f"a window must have {self.config.tokens} tokens, not {token.shape[1]}")
+        return token.flatten(1) @ self.projection[part]
 
 
 @dataclass(frozen=True)
@@ -165,15 +178,18 @@ class ActionEncoder(nn.Module):
     then parts are weighed by a learned attention, because which part tells most depends on the action.
     """
 
+    told = 256
+    """How many numbers each part is told by."""
+
     def __init__(self, config: ActionConfig) -> None:
         super().__init__()
         self.config = config
         self.trunk = PartTrunk(TrunkConfig(config.kind, config.width, config.dropout))
         self.part = nn.Sequential(
-            nn.Linear((3 + config.trend) * config.width, 256), nn.GELU(), nn.Dropout(config.dropout)
+            nn.Linear((3 + config.trend) * config.width, self.told), nn.GELU(), nn.Dropout(config.dropout)
         )
-        self.weigh = nn.Linear(256, 1)
-        self.out = nn.Sequential(nn.Linear(256, 256), nn.GELU(), nn.Linear(256, config.output_dim))
+        self.weigh = nn.Linear(self.told, 1)
+        self.out = nn.Sequential(nn.Linear(self.told, 256), nn.GELU(), nn.Linear(256, config.output_dim))
 
     def forward(self, x: Tensor, mask: Tensor, parts: Tensor | None = None) -> Tensor:
         """x (B, P, C, L), mask (B, P, L) bool → (B, output_dim), not normalised; an empty window is zero.
@@ -196,6 +212,10 @@ class ActionEncoder(nn.Module):
 
     def head(self, features: Tensor, seen: Tensor) -> Tensor:
         """Features (B, P, T, width) of the trunk, seen (B, P, T) bool → (B, output_dim); an empty window is zero."""
+        return self.together(self.each(features, seen), seen.any(2))
+
+    def each(self, features: Tensor, seen: Tensor) -> Tensor:
+        """As `head` takes them → (B, P, told), what each part tells."""
         weight = seen[..., None].to(features.dtype)
         count = weight.sum(2).clamp(min=1)
         mean = (features * weight).sum(2) / count
@@ -206,11 +226,15 @@ class ActionEncoder(nn.Module):
             at = torch.arange(features.shape[2], dtype=features.dtype, device=features.device)[:, None]
             lead = (at - (at * weight).sum(2, keepdim=True) / count[:, :, None]) * weight
             told.append((lead * features).sum(2) / (count * (lead**2).sum(2) + 1e-5).sqrt())
-        hidden = self.part(torch.cat(told, dim=2))
-        score = self.weigh(hidden).squeeze(-1).masked_fill(~seen.any(2), -1e4)
+        hidden: Tensor = self.part(torch.cat(told, dim=2))
+        return hidden
+
+    def together(self, hidden: Tensor, there: Tensor) -> Tensor:
+        """What each part tells (B, P, told), there (B, P) bool → (B, output_dim)."""
+        score = self.weigh(hidden).squeeze(-1).masked_fill(~there, -1e4)
         fused = (hidden * score.softmax(1)[..., None]).sum(1)
         out: Tensor = self.out(fused)
-        return out * seen.flatten(1).any(1, keepdim=True).to(out.dtype)
+        return out * there.any(1, keepdim=True).to(out.dtype)
 
 
 def part_features(trunk: PartTrunk, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

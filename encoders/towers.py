@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,9 @@ from motionseek.errors import UsageError
 from motionseek.types import PARTS, Bool, Float32, Level, Modality
 
 _WINDOWS_PER_PASS = 128
+_ROWS = 16
+"""A kernel is chosen by the shape of what it is given. In passes of always so many rows, the last one filled up, a
+row's numbers are the same to the last bit whatever other rows there are: recordings may be encoded together."""
 _PASS_SAMPLES = 30_000
 _MARGIN_TOKENS = 2
 
@@ -42,6 +45,12 @@ def _batch(batch: Any, mask: Bool | None, parts: int, channels: int, what: str) 
     if not np.isfinite(x).all():
         raise UsageError(f"{what} holds NaN or infinite values: mask those samples and set them to 0")
     return torch.from_numpy(x), torch.from_numpy(there)
+
+
+def _passes(rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Numbers of rows (N,) → those of each pass, and the same filled up to _ROWS with the first row."""
+    for piece in torch.split(rows, _ROWS) if len(rows) else ():
+        yield piece, F.pad(piece, (0, _ROWS - len(piece)), value=int(rows[0]))
 
 
 def _vectors(x: Tensor, raw: bool) -> Float32:
@@ -68,23 +77,32 @@ class ActionTower(_Tower):
     """Windows of sensors or pose → one vector of the starter's `clip` space each."""
 
     net: ActionEncoder
+    independent = True
 
     @torch.inference_mode()
     def encode(self, batch: Any, mask: Bool | None = None, *, raw: bool = False) -> Embeddings:
         """batch (B, P, C, L) float32 on the 50 Hz grid, mask (B, P, L) → global_ (B, D)."""
-        config = self.net.trunk.config
+        net, config = self.net, self.net.trunk.config
         x, there = _batch(batch, mask, config.parts, config.channels, self.modality)
-        out = [
-            self.net(a.to(self.device), b.to(self.device))
-            for a, b in zip(torch.split(x, _WINDOWS_PER_PASS), torch.split(there, _WINDOWS_PER_PASS), strict=True)
-        ]
-        return Embeddings(global_=_vectors(torch.cat(out), raw), mask=there.any(2).numpy())
+        seen = token_mask(there)
+        # Most windows have one or two of the parts; what one tells does not depend on the others.
+        told, signals = torch.zeros(seen.shape[0] * seen.shape[1], net.told), x.flatten(0, 1)
+        for piece, rows in _passes(seen.any(2).flatten().nonzero().squeeze(1)):
+            features = net.trunk(signals[rows].to(self.device), (rows % config.parts).to(self.device))
+            each = net.each(features.transpose(1, 2)[:, None], seen.flatten(0, 1)[rows, None].to(self.device))
+            told[piece] = each[: len(piece), 0].cpu()
+        out, told = torch.zeros(len(x), net.config.output_dim), told.reshape(*seen.shape[:2], -1)
+        for piece, rows in _passes(torch.arange(len(x))):
+            fused = net.together(told[rows].to(self.device), seen[rows].any(2).to(self.device))
+            out[piece] = fused[: len(piece)].cpu()
+        return Embeddings(global_=_vectors(out, raw), mask=there.any(2).numpy())
 
 
 class MotionTower(_Tower):
     """Sensors or pose of any length → tokens every 0.2 s, local and global vectors of the `motion` space."""
 
     net: MotionEncoder
+    independent = True
     levels: tuple[Level, ...] = ("global", "local", "token")
     token_s = TOKEN_S
     blocks = MotionEncoder.parts
@@ -131,19 +149,27 @@ class MotionTower(_Tower):
     @torch.inference_mode()
     def pool(self, token: Float32, mask: Bool, *, raw: bool = False) -> Embeddings:
         """Unit tokens (B, 6, T, D) and mask (B, 6, T) → local (B, 6, D'), global_ (B, D'')."""
-        local, global_ = self.net.pool(
-            torch.from_numpy(token).to(self.device), torch.from_numpy(np.ascontiguousarray(mask)).to(self.device)
-        )
+        net, config = self.net, self.net.config
+        there = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device)
+        mean, seen = net.means(torch.from_numpy(token).to(self.device), there)
+        local, global_ = torch.zeros(len(mean), net.parts, config.local_dim), torch.zeros(len(mean), config.global_dim)
+        for piece, rows in _passes(torch.arange(len(mean))):
+            of_parts, of_all = net.of_means(mean[rows], seen[rows])
+            local[piece], global_[piece] = of_parts[: len(piece)].cpu(), of_all[: len(piece)].cpu()
         return Embeddings(global_=_vectors(global_, raw), local=_vectors(local, raw), mask=np.asarray(mask.any(2)))
 
     @torch.inference_mode()
     def project(self, token: Float32, mask: Bool) -> Float32:
         """Unit tokens (B, 6, 25, D) of whole windows, mask (B, 6, 25) → (B, 6 * K), un-normalised."""
-        projected = self.net.project(
-            torch.from_numpy(np.ascontiguousarray(token)).to(self.device),
-            torch.from_numpy(np.ascontiguousarray(mask)).to(self.device),
-        )
-        return _vectors(projected, raw=True)
+        net = self.net
+        seen = torch.from_numpy(np.ascontiguousarray(mask))
+        x = torch.from_numpy(np.ascontiguousarray(token)) * seen[..., None]
+        projected = torch.zeros(len(x), net.parts, net.config.projected)
+        for part in seen.any(2).any(0).nonzero().squeeze(1).tolist():
+            for piece, rows in _passes(seen[:, part].any(1).nonzero().squeeze(1)):
+                one = net.project_part(x[rows, part].to(self.device), part)
+                projected[piece, part] = one[: len(piece)].cpu()
+        return _vectors(projected.flatten(1), raw=True)
 
 
 class SensorTower(_Tower):

@@ -112,9 +112,10 @@ class Feed:
 
     def messages(
         self, claim: Callable[[Item, str], Claim], stamps: Mapping[str, Stamp]
-    ) -> Iterator[tuple[Item, Message]]:
-        """(item, message). For each item first its Identity; then, where `claim` says that it is to be read, Head,
-        pieces and End; or, at any point, a Failure as the last. Messages of several items interleave.
+    ) -> Iterator[list[tuple[Item, Message]]]:
+        """(item, message), of several small recordings all at once. For each item first its Identity; then, where
+        `claim` says that it is to be read, Head, pieces and End; or, at any point, a Failure as the last. Messages of
+        several items interleave.
 
         claim: item, recording_id → Claim; called in other threads, one at a time.   stamps: files whose hash is known.
         """
@@ -125,7 +126,7 @@ class Feed:
             self._items, self._later = deque(self._later), []
             yield from self._round(self._children[:1])
 
-    def _round(self, children: Sequence[Child]) -> Iterator[tuple[Item, Message]]:
+    def _round(self, children: Sequence[Child]) -> Iterator[list[tuple[Item, Message]]]:
         threads = [threading.Thread(target=self._serve, args=(child,), daemon=True) for child in children]
         for thread in threads:
             thread.start()
@@ -137,9 +138,7 @@ class Feed:
             if entry is _STOP:
                 count -= 1
             else:
-                for item, messages, _ in entry:
-                    for message in messages:
-                        yield item, message
+                yield [(item, message) for item, messages, _ in entry for message in messages]
         for thread in threads:
             thread.join()
 

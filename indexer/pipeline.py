@@ -126,10 +126,10 @@ def _pass(run: Run, feed: Feed, stamps: Mapping[str, Stamp], tell: Progress) -> 
     messages = feed.messages(run.claim, stamps)
     while True:
         with run.tally.timed("wait"):
-            entry = next(messages, None)
-        if entry is None:
+            told = next(messages, None)
+        if told is None:
             break
-        if (event := run.take(*entry)) is not None:
+        for event in run.take(told):
             tell(event)
     run.tally.timings_s["read"] = feed.read_s
 

@@ -6,7 +6,7 @@ Each check counts samples once for the whole stream and reads every window off t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,11 @@ class Checks:
         """For windows of other modalities."""
         nan, no = np.full(n, np.nan), np.zeros(n, np.bool_)
         return cls(nan, nan, nan, no, no)
+
+    @classmethod
+    def of(cls, several: Sequence[Checks]) -> Checks:
+        """Those of several streams, one after another."""
+        return cls(*(np.concatenate([getattr(one, f.name) for one in several]) for f in fields(cls)))
 
     def take(self, keep: Bool) -> Checks:
         return Checks(self.clipped[keep], self.stuck[keep], self.acc_g[keep], self.units[keep], self.gravity[keep])

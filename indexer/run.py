@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Set
+from collections.abc import Hashable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from motionseek.errors import ArchiveError, ModelError
@@ -36,6 +36,8 @@ class _Open:
     estimator: str = ""
     encoding: Encoding | None = None
     head: Head | None = None
+    told: list[Looked | Head | Piece | End] = field(default_factory=list)
+    """What came and was not looked at yet."""
 
 
 @dataclass(eq=False)
@@ -110,21 +112,50 @@ class Run:
     def _encoders(self, fingerprints: Set[str]) -> Encoders:
         return {key: e for name in self.models if name in fingerprints for key, e in self.models[name].items()}
 
-    def take(self, item: Item, message: Message) -> Event | None:
-        """Errors of the archive and of models end the run; all others are the source's, and are recorded with it."""
-        if isinstance(message, Identity):
-            return self._identified(item, message)
-        if isinstance(message, Failure):
-            return self._failed(item, message)
-        if item.uri not in self._open:
-            return None  # it has failed already, and this is what was still on its way
+    def take(self, told: Sequence[tuple[Item, Message]]) -> Iterator[Event]:
+        """What was said at once.
+
+        Errors of the archive and of models end the run; all others are the source's, and are recorded with it."""
+        met: dict[str, Item] = {}
+        for item, message in told:
+            event = None
+            if isinstance(message, Identity):
+                event = self._identified(item, message)
+            elif isinstance(message, Failure):
+                event = self._failed(item, message)
+            elif item.uri in self._open:  # else it has failed already, and this is what was still on its way
+                self._open[item.uri].told.append(message)
+                met[item.uri] = item
+            if event is not None:
+                yield event
+        for items in self._alike([item for item in met.values() if item.uri in self._open]):
+            yield from self._go_on(items)
+
+    def _alike(self, items: Sequence[Item]) -> list[list[Item]]:
+        """Small recordings that are whole and that the same models encode, together; all others one by one."""
+        found: dict[Hashable, list[Item]] = {}
+        for item in items:
+            opened = self._open[item.uri]
+            kind = self._is_new(opened), frozenset(opened.fingerprints)
+            found.setdefault(kind if _is_small(opened.told) else item.uri, []).append(item)
+        return list(found.values())
+
+    def _is_new(self, opened: _Open) -> bool:
+        return opened.recording_id not in self.catalog.rows
+
+    def _go_on(self, items: Sequence[Item]) -> Iterator[Event]:
         try:
-            return self._go_on(item, self._open[item.uri], message)
+            events = self._together(items) if len(items) > 1 else self._alone(items[0])
         except (ArchiveError, ModelError):
             raise
         except Exception as error:
-            log.info("%s failed", item.uri, exc_info=error)
-            return self._failed(item, failure_of(error))
+            log.info("%s failed", ", ".join(item.uri for item in items), exc_info=error)
+            if len(items) > 1:  # it was one of them
+                for item in items:
+                    yield from self._go_on([item])
+                return
+            events = [self._failed(items[0], failure_of(error))]
+        yield from events
 
     def _identified(self, item: Item, identity: Identity) -> Event | None:
         if self.writer is not None:
@@ -144,35 +175,62 @@ class Run:
         self._displace(identity.recording_id, item.uri)
         return self._event(item, "known")
 
-    def _go_on(self, item: Item, opened: _Open, message: Looked | Head | Piece | End) -> Event | None:
-        writer = self._writer
-        if isinstance(message, Looked):
-            return self._event(item, "", stage="piece", seconds=message.time_s)
-        if isinstance(message, Head):
-            opened.head = message
-            encoders = self._encoders(opened.fingerprints)
-            opened.encoding = Encoding(encoders, self.window_s, message.row["labels"])
-            return None
-        if opened.encoding is None or opened.head is None:
-            raise ArchiveError(f"{item.uri}: its reader sent a piece before its head: report this")
-        if isinstance(message, End):
-            return self._whole(item, opened, opened.head, opened.encoding, message)
+    def _together(self, items: Sequence[Item]) -> list[Event]:
+        """Small recordings, all that there is of each."""
+        several = [self._open[item.uri] for item in items]
+        labels: dict[str, Sequence[str]] = {}
+        pieces: list[Signals] = []
+        for opened in several:
+            opened.head = next(one for one in opened.told if isinstance(one, Head))
+            labels[opened.recording_id] = opened.head.row["labels"]
+            pieces += [one for one in opened.told if isinstance(one, Signals)]
+        encoding = Encoding(self._encoders(several[0].fingerprints), self.window_s, labels)
         with self.tally.timed("encode"):
-            for name, rows in opened.encoding.take(message):
-                writer.stage(opened.recording_id, name, rows, spill=opened.fresh)
-        if isinstance(message, Signals) and not message.last:
-            return self._event(item, "", stage="piece", seconds=message.stop * TICK_S)
-        return None
+            tables = list(encoding.together(pieces))
+        rows = []
+        for item, opened in zip(items, several, strict=True):
+            opened.encoding = encoding
+            rows.append(self._row(item, opened, next(one for one in opened.told if isinstance(one, End))))
+        with self.tally.timed("write"):
+            self._writer.add_together(rows, tables, new=self._is_new(several[0]))
+        return [self._whole(item, self._open[item.uri], row) for item, row in zip(items, rows, strict=True)]
 
-    def _whole(self, item: Item, opened: _Open, head: Head, encoding: Encoding, end: End) -> Event:
-        known = self.catalog.readable(opened.recording_id)
+    def _alone(self, item: Item) -> list[Event]:
+        opened, events = self._open[item.uri], list[Event]()
+        told, opened.told = opened.told, []
+        for message in told:
+            if isinstance(message, Looked):
+                events.append(self._event(item, "", stage="piece", seconds=message.time_s))
+            elif isinstance(message, Head):
+                opened.head, labels = message, {opened.recording_id: message.row["labels"]}
+                opened.encoding = Encoding(self._encoders(opened.fingerprints), self.window_s, labels)
+            elif opened.encoding is None:
+                raise ArchiveError(f"{item.uri}: its reader sent a piece before its head: report this")
+            elif isinstance(message, End):
+                row = self._row(item, opened, message)
+                with self.tally.timed("write"):
+                    self._writer.add(row, new=self._is_new(opened))
+                events.append(self._whole(item, opened, row))
+            else:
+                with self.tally.timed("encode"):
+                    for name, rows in opened.encoding.take(message):
+                        self._writer.stage(opened.recording_id, name, rows, spill=opened.fresh)
+                if isinstance(message, Signals) and not message.last:
+                    events.append(self._event(item, "", stage="piece", seconds=message.stop * TICK_S))
+        return events
+
+    def _row(self, item: Item, opened: _Open, end: End) -> Row:
+        if opened.encoding is None or opened.head is None:
+            raise ArchiveError(f"{item.uri}: its reader sent an end before its head: report this")
+        head, known = opened.head, self.catalog.readable(opened.recording_id)
+        windows, quality = opened.encoding.windows[opened.recording_id], opened.encoding.quality(opened.recording_id)
         problems = "; ".join(p for p in (head.row["reason"], *end.problems) if p)
         row: Row = {
             **head.row,
             "uris": self.catalog.uris(opened.recording_id, item.uri),
             "status": "partial" if problems else "ok",
             "reason": problems,
-            "quality": known["quality"] if known and not encoding.windows else encoding.quality,
+            "quality": known["quality"] if known and not windows else quality,
             "fingerprints": sorted({*(known["fingerprints"] if known else []), *opened.fingerprints}),
         }
         if opened.estimator:
@@ -181,20 +239,23 @@ class Run:
             row |= {"status": known["status"], "reason": known["reason"]}
             if any(name.startswith(POSE) for name in known["fingerprints"]):
                 row["streams"] = [*row["streams"], *self._found_poses(opened.recording_id)]
-        with self.tally.timed("write"):
-            self._writer.add(row, new=opened.recording_id not in self.catalog.rows)
+        return row
+
+    def _whole(self, item: Item, opened: _Open, row: Row) -> Event:
+        """After the rows of a recording were given to the writer."""
         self.catalog.put(row)
         self._close(item)
         self._displace(opened.recording_id, item.uri)
         if not opened.fingerprints:
             self.tally.skipped += 1
             return self._event(item, "known", "met at another place")
+        windows = opened.encoding.windows[opened.recording_id] if opened.encoding else 0
         self.tally.indexed += 1
-        self.tally.windows += encoding.windows
-        self.tally.recorded_s += head.duration_s
-        if problems:
-            self.tally.partial.append((item.uri, problems))
-        return self._event(item, row["status"], problems, seconds=head.duration_s, windows=encoding.windows)
+        self.tally.windows += windows
+        self.tally.recorded_s += row["duration_s"]
+        if row["reason"]:
+            self.tally.partial.append((item.uri, row["reason"]))
+        return self._event(item, row["status"], row["reason"], seconds=row["duration_s"], windows=windows)
 
     def _found_poses(self, recording_id: str) -> list[Row]:
         """Streams of the archive's own making: the source does not name them."""
@@ -252,3 +313,9 @@ class Run:
     def _event(self, item: Item, status: str, reason: str = "", *, stage: str = "recording", **more: float) -> Event:
         self.done += stage == "recording"
         return Event(stage, self.done, self.total, item.uri, status, reason, **more)  # type: ignore[arg-type]
+
+
+def _is_small(told: Sequence[Looked | Head | Piece | End]) -> bool:
+    """A recording of one piece, and whole."""
+    kinds = [type(message) for message in told]
+    return kinds == [Head, Signals, End]

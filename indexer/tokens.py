@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from motionseek.indexer.schema import TOKENS, TOKENS_PER_CHUNK, row_id, slots
 from motionseek.types import Bool, Float32, Modality
+
+ChunkRow = dict[str, Any]
 
 
 @dataclass(frozen=True, order=True)
@@ -43,7 +46,7 @@ class Chunks:
         self._chunk = 0
         self._rest: tuple[Float32, Bool] | None = None
 
-    def take(self, token: Float32, mask: Bool, *, worn: Sequence[int], last: bool) -> pa.Table:
+    def take(self, token: Float32, mask: Bool, *, worn: Sequence[int], last: bool) -> list[ChunkRow]:
         """The next tokens (P, T, D) and mask (P, T) → the rows that are full, all of them at the end.
 
         worn: the slots that the stream has; the others have no rows.
@@ -58,19 +61,18 @@ class Chunks:
         self._chunk += -(-full // TOKENS_PER_CHUNK)
         return rows
 
-    def _rows(self, token: Float32, mask: Bool, worn: Sequence[int]) -> pa.Table:
+    def _rows(self, token: Float32, mask: Bool, worn: Sequence[int]) -> list[ChunkRow]:
         worn = [p for p in worn if p < self.slots]
-        if not worn:
-            return TOKENS.empty_table()
+        token, mask = token[worn], mask[worn]
         scale = np.abs(token).max(axis=-1, initial=0.0) / 127.0
         scale = np.where(mask, scale, 0).astype(np.float32)
         int8 = np.rint(token / np.where(scale > 0, scale, 1)[..., None]).astype(np.int8)
+        int8[~mask] = 0
         key, rows = self.key, []
-        for p in worn:
-            part = slots(key.modality)[p]
+        for i, part in enumerate(slots(key.modality)[p] for p in worn):
             for first in range(0, token.shape[1], TOKENS_PER_CHUNK):
                 at = slice(first, first + TOKENS_PER_CHUNK)
-                there, chunk = mask[p, at], self._chunk + first // TOKENS_PER_CHUNK
+                there, chunk = mask[i, at], self._chunk + first // TOKENS_PER_CHUNK
                 rows.append(
                     {
                         "token_id": row_id(key.recording_id, key.modality, key.person, part, chunk),
@@ -84,17 +86,22 @@ class Chunks:
                         "chunk_start_s": self.start_s + chunk * TOKENS_PER_CHUNK * self.token_s,
                         "token_s": self.token_s,
                         "n": len(there),
-                        "tokens": np.where(there[:, None], int8[p, at], np.int8(0)).tobytes(),
-                        "scale": scale[p, at],
+                        "tokens": int8[i, at].tobytes(),
+                        "scale": scale[i, at],
                         "mask": there,
                         "fingerprint": self.fingerprint,
                     }
                 )
-        return pa.Table.from_pylist(rows, schema=TOKENS)
+        return rows
+
+
+def chunk_table(rows: Sequence[ChunkRow]) -> pa.Table:
+    """Rows of the table TOKENS."""
+    return pa.Table.from_pylist(list(rows), schema=TOKENS)
 
 
 def to_rows(key: StreamKey, stream: TokenStream, fingerprint: str) -> pa.Table:
     """Rows of the table TOKENS; a part that is nowhere there has none."""
     chunks = Chunks(key, stream.start_s, stream.token_s, len(stream.parts), fingerprint)
     worn = np.flatnonzero(stream.mask.any(axis=1)).tolist()
-    return chunks.take(stream.token, stream.mask, worn=worn, last=True)
+    return chunk_table(chunks.take(stream.token, stream.mask, worn=worn, last=True))

@@ -6,7 +6,7 @@ the token stream whatever the space.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -93,34 +93,34 @@ class Windows:
 
     def to_rows(self, labels: Sequence[str]) -> pa.Table:
         """Rows of the table WINDOWS."""
-        n = len(self)
-        names = slots(self.modality)
-        body = self.modality in ("imu", "pose")
-        columns = {
-            "window_id": self.ids,
-            "recording_id": [self.recording_id] * n,
-            "modality": [self.modality] * n,
-            "person": [self.person] * n,
-            "parts": [[names[p] for p in np.flatnonzero(row)] if body else [] for row in self.there],
-            "start_s": self.start_s,
-            "end_s": self.end_s,
-            "caption": list(self.captions),
-            "labels": [list(labels)] * n,
-            "quality": np.round(self.quality, 4),
-            "flags": self.checks.flags(self.covered) if body else [[]] * n,
-            "checks": self._checks(),
-        }
-        return pa.table(columns, schema=WINDOWS)
+        return window_rows([self], {self.recording_id: labels})
 
-    def _checks(self) -> pa.StructArray:
-        """The column `checks`, null where a check does not apply."""
-        held = {
-            "coverage": self.covered,
-            **{name: getattr(self.checks, name) for name in ("clipped", "stuck", "acc_g")},
-        }
-        kind = WINDOWS.field("checks").type
-        arrays = [pa.array(np.round(held[f.name], 4), pa.float64(), from_pandas=True) for f in kind]
-        return pa.StructArray.from_arrays(arrays, fields=list(kind))
+
+def window_rows(several: Sequence[Windows], labels: Mapping[str, Sequence[str]]) -> pa.Table:
+    """Rows of the table WINDOWS, of several recordings' streams of one modality. labels: by recording_id."""
+    modality = several[0].modality
+    names, body = slots(modality), modality in ("imu", "pose")
+    checks = quality.Checks.of([windows.checks for windows in several])
+    covered = np.concatenate([windows.covered for windows in several])
+    there = np.concatenate([windows.there for windows in several])
+    told = {"coverage": covered, **{name: getattr(checks, name) for name in ("clipped", "stuck", "acc_g")}}
+    kind = WINDOWS.field("checks").type
+    arrays = [pa.array(np.round(told[f.name], 4), pa.float64(), from_pandas=True) for f in kind]
+    columns = {
+        "window_id": [name for windows in several for name in windows.ids],
+        "recording_id": [w.recording_id for w in several for _ in range(len(w))],
+        "modality": [modality] * len(there),
+        "person": [w.person for w in several for _ in range(len(w))],
+        "parts": [[names[p] for p in np.flatnonzero(row)] if body else [] for row in there],
+        "start_s": np.concatenate([windows.start_s for windows in several]),
+        "end_s": np.concatenate([windows.end_s for windows in several]),
+        "caption": [caption for windows in several for caption in windows.captions],
+        "labels": [list(labels[w.recording_id]) for w in several for _ in range(len(w))],
+        "quality": np.round(covered * checks.good, 4),
+        "flags": checks.flags(covered) if body else [[] for _ in there],
+        "checks": pa.StructArray.from_arrays(arrays, fields=list(kind)),
+    }
+    return pa.table(columns, schema=WINDOWS)
 
 
 def grid(duration_s: float, *, window_s: float = 5.0, stride_s: float = 1.0) -> Int64:

@@ -110,18 +110,27 @@ class Writer:
         """One whole recording: its row, and its rows of the other tables, by name or staged before.
 
         new: the archive has no row of it, not even that it failed."""
-        recording_id = recording["recording_id"]
-        if recording_id in self._spilled:
-            self._spilled.discard(recording_id)
-        elif new:
-            self._new.append(recording_id)
-        self._bytes += self._coming_bytes.pop(recording_id, 0)
-        self._bytes += sum(rows.nbytes for rows in (tables or {}).values())
-        for name, rows in [*self._coming.pop(recording_id, []), *(tables or {}).items()]:
+        self.add_together([recording], list((tables or {}).items()), new=new)
+
+    def add_together(
+        self, recordings: Sequence[Mapping[str, Any]], tables: Iterable[tuple[str, pa.Table]], *, new: bool
+    ) -> None:
+        """Several of them, and the rows of all."""
+        coming = list(tables)
+        self._bytes += sum(_bytes(rows) for _, rows in coming)
+        for recording in recordings:
+            recording_id = recording["recording_id"]
+            if recording_id in self._spilled:
+                self._spilled.discard(recording_id)
+            elif new:
+                self._new.append(recording_id)
+            self._bytes += self._coming_bytes.pop(recording_id, 0)
+            coming += self._coming.pop(recording_id, [])
+            self._list("recordings", recording)
+        for name, rows in coming:
             if len(rows):
                 self._pending.append((name, rows, new))
                 self._rows += len(rows)
-        self._list("recordings", recording)
         late = time.monotonic() - self._flushed > BATCH_S
         if self._rows >= BATCH_ROWS or self._bytes >= BATCH_BYTES or late:
             self._commit()

@@ -116,13 +116,14 @@ def test_messages_come_out_of_the_pipe_as_they_went_in() -> None:
     got = [receive(pipe, KINDS) for _ in sent]
     with pytest.raises(EOFError):
         receive(pipe, KINDS)
-    one, two = (Encoding(model.encoders, 5.0, ["walk"]) for _ in range(2))
+    one, two = (Encoding(model.encoders, 5.0, {take.recording_id: ["walk"]}) for _ in range(2))
     for a, b in zip(sent, got, strict=True):
         assert type(a) is type(b)
         if not isinstance(a, Head | prepare.End):
             rows = [[(n, r.to_pylist()) for n, r in e.take(m)] for e, m in ((one, a), (two, b))]
             assert rows[0] == rows[1]
-    assert one.windows == two.windows > 0
+    assert one.windows == two.windows
+    assert one.windows[take.recording_id] > 0
     frames = Frames(prepare.Sampling(2.0, 5.0, 8), np.arange(3), np.zeros((3, 2, 2, 3), np.uint8))
     pipe = io.BytesIO()
     send(pipe, frames)
