@@ -38,7 +38,7 @@ from utd_models import (
 )
 from utd_text import LR as TEXT_LR
 from utd_text import STEPS as TEXT_STEPS
-from utd_text import TUNED_STEPS, WAYS, text_one
+from utd_text import MIXUP, TUNED_STEPS, WAYS, text_one
 from utd_trials import CUT_S, Stretches, Trials, Windows, as_cut, load_trials, windows
 
 from motionseek.encoders.imu2clip import KINDS
@@ -109,10 +109,13 @@ ABLATIONS: Mapping[str, Spec] = {
 """Half the steps of the comparison; MoBind's network, whose steps cost four of ours, 60."""
 
 
-TEXT = {
-    way: Spec(None, TEXT_LR, TEXT_STEPS, options={"tuned_steps": TUNED_STEPS} if "then fine-tuned" in way else {})
-    for way in WAYS
-}
+def _text(way: str) -> Spec:
+    learns = way.startswith("recognition") and "probe" not in way
+    tuned = {"tuned_steps": TUNED_STEPS} if "then fine-tuned" in way else {}
+    return Spec(None, TEXT_LR, TEXT_STEPS, options={**tuned, **({"mixup": MIXUP} if learns else {})})
+
+
+TEXT = {way: _text(way) for way in WAYS}
 
 
 def retrieval(scores: npt.NDArray[np.float32], action: npt.NDArray[np.int64]) -> dict[str, float]:

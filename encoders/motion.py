@@ -237,14 +237,15 @@ class ActionEncoder(nn.Module):
         return out * there.any(1, keepdim=True).to(out.dtype)
 
 
-def part_features(trunk: PartTrunk, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def part_features(trunk: PartTrunk, x: Tensor, mask: Tensor, parts: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Parts that are there, and no others: x (B, P, C, L), mask (B, P, L) → features (B, P, T, width), zero where a
-    part is missing, and (B, P, T) which of them were seen. Missing parts stay out of the statistics of BatchNorm."""
+    part is missing, and (B, P, T) which of them were seen. Missing parts stay out of the statistics of BatchNorm.
+    parts: (P,) which ones they are; by default the first P."""
     seen = token_mask(mask)
     there = mask.any(2)
     features = x.new_zeros(*seen.shape, trunk.config.width)
     if there.any():
-        part = torch.arange(x.shape[1], device=x.device).expand(there.shape)
+        part = (torch.arange(x.shape[1], device=x.device) if parts is None else parts).expand(there.shape)
         found = trunk(x[there], part[there]).transpose(1, 2)
         features = features.to(found.dtype).index_put((there,), found)
     return features, seen

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from motionseek.encoders.base import Encoder
-from motionseek.encoders.motion import TOKEN_S, token_mask
+from motionseek.encoders.motion import TOKEN_S, part_features, token_mask
 from motionseek.encoders.towers import ActionTower, MobindTower, MotionTower, SensorTower, imu_channels
 from motionseek.encoders.train import losses
 from motionseek.encoders.train.loop import FitSettings, fit
@@ -32,18 +32,23 @@ class Recogniser(Objective):
     """An encoder and a linear head, trained by cross-entropy over the classes that windows are labelled with.
 
     way: "probe" keeps the encoder as it is, "fine-tune" trains it too, "scratch" trains the same network from nothing.
-    words: (classes, D) what the text encoder says of each class; a window is then also taught to lie by its class's
-    words (InfoNCE), as when sensors are aligned with text. Not with "probe", whose vectors stay as they are.
+    words: (classes, D) what the text encoder says of each class; a window is then also taught to lie nearer its
+    class's words than the other classes' (a softmax over cosines). Not with "probe", whose vectors stay as they are.
+    mixup: where more than 0, training windows are sums of two, each as much of its class as there is of it (`mixed`).
     The head reads standardised vectors; with words, which say themselves how far apart vectors lie, it reads them as
     they are.
     """
 
     words: Tensor
 
-    def __init__(self, encoder: Encoder, classes: int, way: Way, words: Float32 | None = None) -> None:
+    def __init__(
+        self, encoder: Encoder, classes: int, way: Way, words: Float32 | None = None, mixup: float = 0.0
+    ) -> None:
         super().__init__()
         if way not in ("probe", "fine-tune", "scratch"):
             raise UsageError(f"way must be probe, fine-tune or scratch, not {way!r}")
+        if not 0 <= mixup < float("inf"):
+            raise UsageError(f"mixup must be a number from 0, not {mixup!r}")
         net = cast(nn.Module, getattr(encoder, "net", None))
         if encoder.modality != "imu" or net is None:
             raise UsageError(f"activities are recognised from IMU; this encoder takes {encoder.modality}")
@@ -51,6 +56,7 @@ class Recogniser(Objective):
         if way != "scratch":
             fresh.load_state_dict(net.state_dict())
         self.net, self.way = fresh.requires_grad_(way != "probe"), way
+        self.mixup = mixup
         self._embed = _EMBED[type(encoder)]
         length = round(encoder.window_s * encoder.rate_hz)
         with torch.no_grad():
@@ -82,18 +88,20 @@ class Recogniser(Objective):
         return out
 
     def encode(self, batch: TrainBatch) -> Encoded:
-        vector = self._embed(self.net, batch.imu, batch.imu_mask)
-        return {"vector": vector, "scores": self._told(vector), "label": batch.label}
+        """vector (B, D), scores (B, C), the label of each window and of the one mixed into it, its own share (B,)."""
+        imu, mask, label = batch.imu, batch.imu_mask, batch.label
+        other, share = label, torch.ones(len(batch), device=label.device)
+        if self.training and self.mixup:
+            imu, mask, partner, share = mixed(imu, mask, self.mixup)
+            other = label[partner]
+        vector = self._embed(self.net, imu, mask)
+        return {"vector": vector, "scores": self._told(vector), "label": label, "other": other, "share": share}
 
     def loss(self, encoded: Encoded) -> dict[str, Tensor]:
-        label = encoded["label"]
-        told = label >= 0
-        total = F.nll_loss(encoded["scores"], label, ignore_index=-1, reduction="sum")
-        terms = {"classes": total / told.sum().clamp_min(1)}
+        terms = {"classes": _shared_nll(encoded["scores"], encoded)}
         if len(self.words):
-            meant = self.words[label.clamp_min(0)]
-            same = label[:, None] == label[None]
-            terms["words"] = losses.info_nce(encoded["vector"], meant, self.log_scale.exp(), mask=told, same=same)
+            near = self.log_scale.exp() * F.normalize(encoded["vector"], dim=-1) @ self.words.T
+            terms["words"] = _shared_nll(near.log_softmax(-1), encoded)
         return {**terms, "loss": torch.stack(list(terms.values())).sum()}
 
     @torch.no_grad()
@@ -112,14 +120,42 @@ def recognise(
     settings: FitSettings,
     *,
     words: Float32 | None = None,
+    mixup: float = 0.0,
     say: Callable[[str], None] = print,
     device: str | torch.device | None = None,
 ) -> Recogniser:
     """A Recogniser, trained on labelled windows to the end of `settings`. The encoder itself is not changed."""
     torch.manual_seed(settings.seed)
-    recogniser = Recogniser(encoder, classes, way, words)
+    recogniser = Recogniser(encoder, classes, way, words, mixup)
     fit(recogniser, data, None, settings, say=say, name=way, device=device)
     return recogniser
+
+
+def mixed(imu: Tensor, mask: Tensor, mixup: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """imu (B, 7, 6, L), mask (B, 7, L) → each window plus some of another that has the same sensors; the masks of
+    both; which other, (B,); and how much of the sum is the window's own, (B,) from ½ to 1.
+
+    Shares are drawn from Beta(mixup, mixup) (mixup, Zhang et al. 2018). Of windows of each set of sensors, one may
+    stay as it is.
+    """
+    kind = torch.unique(mask.any(2), dim=0, return_inverse=True)[1]
+    order = torch.randperm(len(imu), device=imu.device)
+    order = order[kind[order].argsort(stable=True)]
+    partner = torch.empty_like(order).index_copy_(0, order, order.roll(1))
+    partner = torch.where(kind[partner] == kind, partner, torch.arange(len(imu), device=imu.device))
+    drawn = torch.distributions.Beta(mixup, mixup).sample((len(imu),)).to(imu)
+    share = torch.maximum(drawn, 1 - drawn)
+    own = share[:, None, None, None]
+    return own * imu + (1 - own) * imu[partner], mask | mask[partner], partner, share
+
+
+def _shared_nll(told: Tensor, encoded: Encoded) -> Tensor:
+    """Log-probabilities (B, C) → cross-entropy with both classes of each window by their shares; −1 has none."""
+    total, weight = told.new_zeros(()), told.new_zeros(())
+    for label, share in ((encoded["label"], encoded["share"]), (encoded["other"], 1 - encoded["share"])):
+        total = total + (share * F.nll_loss(told, label, ignore_index=-1, reduction="none")).sum()
+        weight = weight + (share * (label >= 0)).sum()
+    return total / weight.clamp_min(1)
 
 
 def accuracy(label: Int, guess: Int) -> float:
@@ -135,7 +171,9 @@ def macro_f1(label: Int, guess: Int) -> float:
 
 
 def _action(net: Any, imu: Tensor, mask: Tensor) -> Tensor:
-    return cast(Tensor, net(imu, mask))
+    # What a window lacks costs nothing and stays out of BatchNorm; in evaluation the vectors are those of net().
+    parts = mask.any(2).any(0).nonzero().squeeze(1)
+    return cast(Tensor, net.head(*part_features(net.trunk, imu[:, parts], mask[:, parts], parts)))
 
 
 def _sensors(net: Any, imu: Tensor, mask: Tensor) -> Tensor:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from motionseek.encoders import imu2clip, mobind
 from motionseek.encoders.base import Encoder
 from motionseek.encoders.motion import ActionConfig, ActionEncoder, MotionConfig, MotionEncoder
 from motionseek.encoders.towers import ActionTower, MobindTower, MotionTower, SensorTower
-from motionseek.encoders.train.downstream import accuracy, macro_f1, recognise
+from motionseek.encoders.train.downstream import Recogniser, accuracy, macro_f1, mixed, recognise
 from motionseek.encoders.train.loop import FitSettings
 from motionseek.encoders.train.windows import TrainBatch
 from motionseek.errors import UsageError
@@ -92,7 +95,7 @@ def test_a_probe_leaves_the_encoder_and_scratch_forgets_it() -> None:
 def test_words_pull_each_class_to_theirs() -> None:
     torch.manual_seed(0)
     words = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0][:3].astype(np.float32)
-    settings = FitSettings(steps=30, lr=3e-3)
+    settings = FitSettings(steps=45, lr=3e-3)
     learned = recognise(TOWERS["action"](), Shaking(), 3, "fine-tune", settings, words=words, say=lambda _: None)
     assert held_out(learned) > 0.8
     batch = Shaking().batch(10_000, size=90)
@@ -102,6 +105,66 @@ def test_words_pull_each_class_to_theirs() -> None:
     for way, wrong in (("probe", words), ("fine-tune", words[:, :4])):
         with pytest.raises(UsageError, match="words"):
             recognise(TOWERS["action"](), Shaking(), 3, way, settings, words=wrong)  # type: ignore[arg-type]
+
+
+def test_windows_are_mixed_with_others_of_the_same_sensors() -> None:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    there = rng.random((400, 7, 1)) < 0.3
+    there[:, 0] = True
+    there[0], there[1:, 6] = True, False  # the first window's sensors are like no other's
+    mask = torch.from_numpy(there & (rng.random((400, 7, 20)) < 0.9))
+    mask[:, :, 3] = torch.from_numpy(there[..., 0])
+    imu = torch.from_numpy(rng.normal(size=(400, 7, 6, 20)).astype(np.float32)) * mask[:, :, None]
+    sums, seen, partner, share = mixed(imu, mask, 1.0)
+    for i, k in enumerate(partner.tolist()):
+        assert np.array_equal(there[i], there[k])
+        torch.testing.assert_close(sums[i], share[i] * imu[i] + (1 - share[i]) * imu[k])
+        assert torch.equal(seen[i], mask[i] | mask[k])
+    alone = np.array([i == k for i, k in enumerate(partner.tolist())])
+    kind = np.unique(there[..., 0], axis=0, return_inverse=True)[1]
+    assert alone[0]
+    assert np.bincount(kind[alone]).max() == 1
+    # Beta(1, 1) is uniform, so the larger share is uniform from 1/2 to 1
+    assert ((share >= 0.5) & (share <= 1)).all()
+    assert share.mean().item() == pytest.approx(0.75, abs=0.03)
+
+
+def test_missing_sensors_change_nothing_of_a_vector() -> None:
+    torch.manual_seed(0)
+    tower = TOWERS["action"]()
+    batch = Shaking().batch(0)
+    mask = batch.imu_mask.clone()
+    mask[:12, 0], mask[12:20, 1] = False, False
+    learner = Recogniser(tower, 3, "fine-tune").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(learner.encode(replace(batch, imu_mask=mask))["vector"], tower.net(batch.imu, mask))
+
+
+def test_a_mixed_window_is_of_both_classes() -> None:
+    torch.manual_seed(0)
+    words = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0][:3].astype(np.float32)
+    learner = Recogniser(TOWERS["action"](), 3, "fine-tune", words, mixup=0.4)
+    batch = Shaking().batch(0)
+    label = torch.where(torch.arange(24) < 20, batch.label, -1)
+    found = learner.train().encode(replace(batch, label=label))
+    share, whose = found["share"], (found["label"], found["other"])
+    target = sum(s[:, None] * F.one_hot(w + 1, 4)[:, 1:] for s, w in zip((share, 1 - share), whose, strict=True))
+    near = F.cosine_similarity(found["vector"][:, None], torch.from_numpy(words)[None], dim=-1)
+    terms = learner.loss(found)
+    for name, logits in (("classes", found["scores"]), ("words", near * learner.log_scale.exp())):
+        expected = F.cross_entropy(logits, target, reduction="sum") / target.sum()
+        torch.testing.assert_close(terms[name], expected)
+    assert (learner.eval().encode(batch)["share"] == 1).all()
+
+
+def test_a_network_learns_from_mixed_windows() -> None:
+    torch.manual_seed(0)
+    settings = FitSettings(steps=60, lr=3e-3)
+    learned = recognise(TOWERS["action"](), Shaking(), 3, "fine-tune", settings, mixup=0.4, say=lambda _: None)
+    assert held_out(learned) > 0.8
+    with pytest.raises(UsageError, match="mixup"):
+        recognise(TOWERS["action"](), Shaking(), 3, "fine-tune", settings, mixup=-1.0)
 
 
 def test_scores_by_hand() -> None:
