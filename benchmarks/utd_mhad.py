@@ -37,8 +37,8 @@ from utd_models import (
     imu2clip_style,
 )
 from utd_text import LR as TEXT_LR
-from utd_text import STEPS as TEXT_STEPS
 from utd_text import MIXUP, TUNED_STEPS, WAYS, text_one
+from utd_text import STEPS as TEXT_STEPS
 from utd_trials import CUT_S, Stretches, Trials, Windows, as_cut, load_trials, windows
 
 from motionseek.encoders.imu2clip import KINDS
