@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import lancedb
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from scipy.interpolate import CubicSpline
+from structured_vectors import write_recordings
 
 from motionseek.encoders.base import StreamEncoder
 from motionseek.encoders.motion import RATE_HZ
@@ -22,8 +25,11 @@ from motionseek.encoders.simulate.camera import coco_points
 from motionseek.encoders.simulate.mocap import read_amc, read_bandai_npz
 from motionseek.encoders.simulate.motion import JOINTS, Motion
 from motionseek.encoders.simulate.sensors import virtual_imu
+from motionseek.indexer.schema import TOKENS, token_table_name
+from motionseek.indexer.store import Store
+from motionseek.indexer.tokens import Chunks, StreamKey
 from motionseek.indexer.windows import TICK_S, grid
-from motionseek.types import COCO17, Bool, Float32, Float64, Imu
+from motionseek.types import COCO17, PARTS, Bool, Float32, Float64, Imu
 
 Int64 = npt.NDArray[np.int64]
 LEAST_S = 2.0
@@ -103,6 +109,22 @@ def make_streams(clips: list[Motion], encoder: StreamEncoder, windows: int, stri
         np.repeat(np.arange(len(first)), [len(f) for f in first])[:windows],
         np.concatenate(first)[:windows],
     )
+
+
+def write(streams: Streams, token_s: float, folder: Path) -> Store:
+    """The streams as an archive's tables under `folder`: recordings and tokens."""
+    ids = [f"{i:06d}" for i in range(len(streams.length))]
+    db = lancedb.connect(folder / "lance")
+    write_recordings(db, ids, streams.duration_s)
+    table = db.create_table(token_table_name("motion"), schema=TOKENS)
+    for at in range(0, len(ids), 5000):
+        rows = []
+        for i in range(at, min(len(ids), at + 5000)):
+            token, mask = streams.views(np.array([i]), np.zeros(1, np.int64), int(streams.length[i]))
+            chunks = Chunks(StreamKey(ids[i], "pose"), 0.0, token_s, len(PARTS), "made")
+            rows.append(chunks.take(token[0], mask[0], worn=range(len(PARTS)), last=True))
+        table.add(pa.concat_tables(rows))
+    return Store.open(folder)
 
 
 def _plays(clips: int, rng: np.random.Generator) -> Iterator[tuple[int, float, bool]]:

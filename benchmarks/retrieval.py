@@ -132,7 +132,7 @@ def by_tokens(held: Held, asked: QueryTokens) -> tuple[Float32, Float64]:
 def brute(archive: Archive, held: Held, asked: Asked) -> dict[Way, tuple[Float32, Float64]]:
     encoder = archive._loaded.stream_encoder(asked.query.modality)
     tokens = query_tokens(asked.query, encoder)
-    probes = token_probes(tokens, encoder, archive.spaces["motion"].stride_s)
+    probes = token_probes(tokens, encoder, archive.spaces["motion"].stride_s, float(held.duration_s.min()))
     return {"none": by_projection(held, probes), "token": by_tokens(held, tokens)}
 
 

@@ -33,9 +33,10 @@ from machine import machine
 from structured_vectors import LENGTH, SIZE, TOKEN_S, WIDTH, WINDOW_S, WINDOWS_EACH, WRIST, Movements, write
 
 from motionseek.indexer import ann
+from motionseek.indexer.nearest import AnnIndex
 from motionseek.indexer.store import Store
 from motionseek.search.by_motion import APART_S, MIN_SHARE, RERANKED, streams_of
-from motionseek.search.candidates import Columns, Kept, by_tokens
+from motionseek.search.candidates import Candidates, Columns, Kept, by_tokens
 from motionseek.search.encode import token_probes
 from motionseek.search.motion import REACH_S, needed
 from motionseek.search.rerank import QueryTokens, fit_near
@@ -95,6 +96,26 @@ def timed_calls(call: Callable[[Any], Any], queries: Sequence[Any]) -> tuple[lis
     return spent, found
 
 
+def answer(
+    query: QueryTokens, encoder: Any, index: AnnIndex, kept: Kept, store: Store
+) -> tuple[Candidates, Float32, dict[str, float]]:
+    """The candidates, their token scores, and where the time went, in ms: the steps of `by_motion`."""
+    at = [time.perf_counter()]
+    probes = token_probes(query, encoder, STRIDE_S, kept.shortest_s)
+    at.append(time.perf_counter())
+    found = by_tokens(index, kept, probes, RERANKED, APART_S, WANTED)
+    at.append(time.perf_counter())
+    keys, which = streams_of(kept.columns, found)
+    spans = needed(keys, which, found.offset_s, (query.start_s, query.start_s + WINDOW_S))
+    held = store.tokens("motion", keys, spans, parts=[PARTS[part] for part in query.worn])
+    streams = [(s.start_s, s.token, s.mask) for s in (held[key] for key in keys)]
+    at.append(time.perf_counter())
+    fitted = fit_near(query.only(query.worn), streams, which, found.offset_s, REACH_S, min_share=MIN_SHARE)
+    at.append(time.perf_counter())
+    spent_ms = (np.diff(at) * 1e3).tolist()
+    return found, fitted.score, dict(zip(("probes", "candidates", "tokens", "score"), spent_ms, strict=True))
+
+
 class Made:
     """An archive of made streams with its index, ready to be asked."""
 
@@ -113,22 +134,9 @@ class Made:
         ]
 
     def answer(self, query: QueryTokens) -> tuple[int, dict[str, float]]:
-        """The recording that fits best, and where the time went: the steps of `by_motion`."""
-        at = [time.perf_counter()]
-        probes = token_probes(query, self.wrist, STRIDE_S)
-        at.append(time.perf_counter())
-        found = by_tokens(self.index, self.kept, probes, RERANKED, APART_S, WANTED)
-        at.append(time.perf_counter())
-        keys, which = streams_of(self.columns, found)
-        spans = needed(keys, which, found.offset_s, (query.start_s, query.start_s + WINDOW_S))
-        held = self.store.tokens("motion", keys, spans, parts=[PARTS[WRIST]])
-        streams = [(s.start_s, s.token, s.mask) for s in (held[key] for key in keys)]
-        at.append(time.perf_counter())
-        fitted = fit_near(query.only(query.worn), streams, which, found.offset_s, REACH_S, min_share=MIN_SHARE)
-        best = int(self.columns.recording[found.row[int(fitted.score.argmax())]])
-        at.append(time.perf_counter())
-        spent = np.diff(at) * 1e3
-        return best, dict(zip(("probes", "candidates", "tokens", "score"), spent.tolist(), strict=True))
+        """The recording that fits best, and where the time went."""
+        found, score, spent_ms = answer(query, self.wrist, self.index, self.kept, self.store)
+        return int(self.columns.recording[found.row[int(score.argmax())]]), spent_ms
 
     def bare(self, query: QueryTokens) -> None:
         """The FAISS call on the same probes, then the product of the same sizes."""

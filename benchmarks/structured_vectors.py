@@ -102,27 +102,32 @@ def names(count: int) -> list[str]:
     return [hashlib.sha256(str(i).encode()).hexdigest() for i in range(count)]
 
 
-def write(movements: Movements, folder: Path) -> tuple[Float32, pa.Table, Wrist]:
-    """The recordings and tokens as an archive's tables under `folder`. Returns the windows' projected vectors (N,
-    PROJECTED), their table, and the projection."""
-    count = len(movements.activity)
-    ids = sorted(names(count))
-    db = lancedb.connect(folder / "lance")
+def write_recordings(db: Any, ids: list[str], duration_s: Float64) -> None:
+    """The table of recordings, as indexing writes it."""
     of = {
         "recording_id": pa.array(ids),
         "uris": [[f"{name[:8]}.csv"] for name in ids],
         "streams": [[] for _ in ids],
         "labels": [[] for _ in ids],
         "narrations": [[] for _ in ids],
-        "fingerprints": [["made"]] * count,
-        "status": ["ok"] * count,
-        "start_s": np.zeros(count),
-        "duration_s": np.full(count, RECORDING_S),
-        "quality": np.ones(count),
-        **{name: [""] * count for name in ("source_format", "reason", "extra")},
+        "fingerprints": [["made"]] * len(ids),
+        "status": ["ok"] * len(ids),
+        "start_s": np.zeros(len(ids)),
+        "duration_s": duration_s,
+        "quality": np.ones(len(ids)),
+        **{name: [""] * len(ids) for name in ("source_format", "reason", "extra")},
     }
     columns = [pa.array(of[name], RECORDINGS.field(name).type) for name in RECORDINGS.names]
     db.create_table("recordings", pa.Table.from_arrays(columns, schema=RECORDINGS))
+
+
+def write(movements: Movements, folder: Path) -> tuple[Float32, pa.Table, Wrist]:
+    """The recordings and tokens as an archive's tables under `folder`. Returns the windows' projected vectors (N,
+    PROJECTED), their table, and the projection."""
+    count = len(movements.activity)
+    ids = sorted(names(count))
+    db = lancedb.connect(folder / "lance")
+    write_recordings(db, ids, np.full(count, RECORDING_S))
     starts = np.arange(WINDOWS_EACH) * round(1 / TOKEN_S)
     tokens = db.create_table("motion_token", schema=TOKENS)
     rng = np.random.default_rng(1)

@@ -39,7 +39,7 @@ def by_motion(loaded: Loaded, asked: Query, plan: Plan, rerank: Rerank, wanted: 
         encoder = loaded.stream_encoder(asked.modality)
         tokens = query_tokens(asked, encoder)
     with clock("candidates"):
-        probes = token_probes(tokens, encoder, loaded.spaces[plan.space].stride_s)
+        probes = token_probes(tokens, encoder, loaded.spaces[plan.space].stride_s, plan.kept.shortest_s)
         look = timed if rerank == "none" else by_tokens
         best = look(opened.index, plan.kept, probes, count, APART_S, wanted)
     if rerank == "none" or not len(best):

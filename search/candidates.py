@@ -19,13 +19,16 @@ Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 FEW = 20
 SAMPLE = 4096
+SHORT = 1.05
+"""By how much longer than a short window the others are, at least."""
 LEAST_SHARE = 0.75
 """A guess counts where at least this share of the tokens meet that could; the exact score, which asks for a little
 more, moves it."""
 
 CLOSE, MORE = 0.03, 2000
-"""Where the last of the candidates is within CLOSE of the first, their order says little: so many are looked at. Chosen
-with 600 queries that benchmarks/candidates.py does not ask."""
+"""What scores within CLOSE of the first is looked at too, up to so many: as when somebody stands still, hundreds of
+places are about as good, and what the projection loses decides between them. Chosen with 1800 queries that
+benchmarks/candidates.py does not ask."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +106,17 @@ class Kept:
         self.columns = columns
         self.rows = Rows(mask)
         self._of: dict[str, tuple[Rows, int]] = {}
+
+    @cached_property
+    def shortest_s(self) -> float:
+        """The length of the shortest of them; infinite where there is none."""
+        length_s = self.columns.end_s - self.columns.start_s
+        return float(length_s.min(where=self.rows.mask, initial=np.inf))
+
+    @cached_property
+    def short(self) -> Rows:
+        """Those that are shorter than a whole window: their recordings are."""
+        return Rows(self.rows.mask & (self.columns.weight > SHORT))
 
     def of(self, modality: str) -> tuple[Rows, int]:
         """Those of one modality, and of how many recordings they are."""
@@ -183,21 +197,21 @@ def timeless(
 
 
 def by_tokens(index: AnnIndex, kept: Kept, probes: Probes, k: int, apart_s: float, recordings: int) -> Candidates:
-    """The windows whose tokens are to be looked at: the k that `timed` finds, or MORE where those are CLOSE."""
-    found = timed(index, kept, probes, k, apart_s, recordings)
-    last = min(k, len(found)) - 1
-    if k < min(MORE, kept.rows.count) and last > 0 and found.score[0] - found.score[last] < CLOSE:
-        return timed(index, kept, probes, MORE, apart_s, recordings)
-    return found
+    """The windows whose tokens are to be looked at: what `timed` finds, and all that score within CLOSE of the first,
+    up to MORE."""
+    return timed(index, kept, probes, k, apart_s, recordings, close=CLOSE)
 
 
-def timed(index: AnnIndex, kept: Kept, probes: Probes, k: int, apart_s: float, recordings: int) -> Candidates:
+def timed(
+    index: AnnIndex, kept: Kept, probes: Probes, k: int, apart_s: float, recordings: int, *, close: float = 0.0
+) -> Candidates:
     """The k windows nearest to any of the probes, and the nearest of each of `recordings` recordings as far as they
     were found, one for each stream and offset: guesses of one stream within `apart_s` of a better one are dropped.
 
     Each block that the query has is searched by itself, and all that is found is compared by all blocks together. Of
     projected tokens the score is the mean over the pairs that meet, as the exact score is: by the sum, a recording that
-    begins or ends within the query, or is shorter than a window, would always come last.
+    begins or ends within the query, or is shorter than a window, would always come last. close: of what was found, up
+    to MORE are given where they score within so much of the first.
     """
     if not kept.rows.count:
         return NOTHING
@@ -205,7 +219,9 @@ def timed(index: AnnIndex, kept: Kept, probes: Probes, k: int, apart_s: float, r
     vector = probes.vector.reshape(len(probes.vector), index.blocks, -1)
     asked = np.flatnonzero(vector.any(axis=(0, 2))).tolist()
     count = min(k, kept.rows.count)
-    found = [index.search(vector[:, block], count, kept.rows, block=block) for block in asked]
+    lists = index.parameters.get("nprobe", [0] * index.blocks)
+    cheapest = min(asked, key=lambda block: lists[block], default=0)
+    found = [_nearest(index, kept, probes, vector, count, block, late=block == cheapest) for block in asked]
     if not found:
         return NOTHING
     if len(found) == 1:
@@ -244,8 +260,26 @@ def timed(index: AnnIndex, kept: Kept, probes: Probes, k: int, apart_s: float, r
     _, first = np.unique(cell, return_index=True)
     first = np.sort(first)
     _, best = np.unique(columns.recording[row[first]], return_index=True)
+    if close:
+        k = max(k, min(MORE, int(np.count_nonzero(score[first] >= score[:1] - close))))
     first = first[np.union1d(np.arange(min(k, len(first))), np.sort(best)[:recordings])]
     return Candidates(row[first], score[first], score[first], offset_s[first])
+
+
+def _nearest(
+    index: AnnIndex, kept: Kept, probes: Probes, vector: Float32, count: int, block: int, *, late: bool
+) -> tuple[Float32, Int64]:
+    """The `count` windows that one block of each probe is nearest to. late: late ones too, as deep among the windows
+    that are short as others are among all; they need one block only, because few windows can answer."""
+    if probes.late is None or not probes.late.any():
+        return index.search(vector[:, block], count, kept.rows, block=block)
+    score, row = np.full((len(vector), count), -np.inf, np.float32), np.full((len(vector), count), -1, np.int64)
+    score[~probes.late], row[~probes.late] = index.search(vector[~probes.late, block], count, kept.rows, block=block)
+    if late:
+        few = max(1, -(-count * kept.short.count // kept.rows.count))
+        found = index.search(vector[probes.late, block], few, kept.short, block=block)
+        score[probes.late, :few], row[probes.late, :few] = found
+    return score, row
 
 
 def _per_token(

@@ -32,13 +32,15 @@ class Probes:
     that the vector stands for begins; NaN where the query has no time.
 
     Of projected tokens also held (V, P, W + 1): how many tokens of each part the probe has among the first 0 to W of
-    its window, and token_s: what they cover.
+    its window, token_s: what they cover, and late (V,): probes that begin so late in the query that only recordings
+    shorter than a window can lie there whole.
     """
 
     vector: Float32
     start_s: Float64
     held: npt.NDArray[np.int16] | None = None
     token_s: float = 0.0
+    late: Bool | None = None
 
 
 def tokens_of(encoder: StreamEncoder, grid: Grid, hop_s: float) -> tuple[Float32, Bool]:
@@ -111,13 +113,16 @@ def _placed(query: Query) -> None:
         )
 
 
-def token_probes(tokens: QueryTokens, encoder: StreamEncoder, stride_s: float) -> Probes:
+def token_probes(
+    tokens: QueryTokens, encoder: StreamEncoder, stride_s: float, shortest_s: float | None = None
+) -> Probes:
     """Projected windows of the query, at every phase and every shift of a token within the index's stride.
 
     A query shorter than a window is placed everywhere inside one, a longer one taken at up to PLACES places; where it
     has fewer placements than the stride has tokens it also reaches over the window's ends, and by BEFORE and AFTER
     tokens further, because a recording may end or begin within it. What is missing is masked, and what is there is
-    counted, because an inner product of projected tokens is a sum over those that meet.
+    counted, because an inner product of projected tokens is a sum over those that meet. shortest_s: of the windows
+    that are looked among; a recording no longer than that may lie anywhere in the query.
     """
     _, parts, held, width = tokens.token.shape
     size, stride = round(encoder.window_s / encoder.token_s), round(stride_s / encoder.token_s)
@@ -127,18 +132,25 @@ def token_probes(tokens: QueryTokens, encoder: StreamEncoder, stride_s: float) -
     first, last = first - lack // 2 - before, last + lack - lack // 2 + after
     blocks = np.unique(np.linspace(first, last - stride + 1, PLACES).round().astype(int))
     starts = np.unique(blocks[:, None] + np.arange(stride))
+    shortest = size if shortest_s is None else round(min(shortest_s, encoder.window_s) / encoder.token_s)
+    starts = np.append(starts, np.arange(starts[-1] + 1, held - shortest + 1))
+    late = np.tile(starts > blocks[-1] + stride - 1, tokens.phases)
     at = starts[:, None] + np.arange(size)
     there = (at >= 0) & (at < held)
     at = np.clip(at, 0, held - 1)
-    token = tokens.token[:, :, at] * there[:, :, None]
-    mask = tokens.mask[:, :, at] & there
-    views = np.ascontiguousarray(token.transpose(0, 2, 1, 3, 4)).reshape(-1, parts, size, width)
-    masks = np.ascontiguousarray(mask.transpose(0, 2, 1, 3)).reshape(-1, parts, size)
+    # Views of a part that nobody wears stay zero: copying them costs more than all else here.
+    views = np.zeros((tokens.phases, len(starts), parts, size, width), np.float32)
+    masks = np.zeros(views.shape[:-1], np.bool_)
+    for part in tokens.worn:
+        masks[:, :, part] = tokens.mask[:, part, at] & there
+        np.multiply(tokens.token[:, part, at], masks[:, :, part, :, None], out=views[:, :, part])
+    flat, there = views.reshape(-1, parts, size, width), masks.reshape(-1, parts, size)
     start_s = tokens.start_s + np.add.outer(np.arange(tokens.phases) * tokens.hop_s, starts * tokens.token_s)
-    kept = masks.any(axis=(1, 2))
-    views, masks = (views * masks[..., None])[kept], masks[kept]
-    counts = np.pad(masks.cumsum(axis=2, dtype=np.int16), ((0, 0), (0, 0), (1, 0)))
-    return Probes(encoder.project(views, masks), start_s.reshape(-1)[kept], counts, tokens.token_s)
+    kept = there.any(axis=(1, 2))
+    if not kept.all():
+        flat, there = flat[kept], there[kept]
+    counts = np.pad(there.cumsum(axis=2, dtype=np.int16), ((0, 0), (0, 0), (1, 0)))
+    return Probes(encoder.project(flat, there), start_s.reshape(-1)[kept], counts, tokens.token_s, late[kept])
 
 
 def window_probes(query: Query, encoder: Encoder) -> Probes:

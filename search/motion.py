@@ -23,13 +23,11 @@ def needed(
     """The stretch of each stream that the candidates on it may touch, and as much again at its ends: what could meet
     is counted there."""
     spread_s = REACH_S + 1.0 + meant[1] - meant[0]
-    return {
-        key: Span(
-            float(offset_s[which == i].min()) + meant[0] - spread_s,
-            float(offset_s[which == i].max()) + meant[1] + spread_s,
-        )
-        for i, key in enumerate(keys)
-    }
+    first_s, last_s = np.full(len(keys), np.inf), np.full(len(keys), -np.inf)
+    np.minimum.at(first_s, which, offset_s)
+    np.maximum.at(last_s, which, offset_s)
+    spans = zip(keys, (first_s + meant[0] - spread_s).tolist(), (last_s + meant[1] + spread_s).tolist(), strict=True)
+    return {key: Span(start_s, end_s) for key, start_s, end_s in spans}
 
 
 def local_scores(

@@ -230,7 +230,7 @@ class _TokenLook:
         """Of COUNTS, the fewest candidates among which the best of the most stay. Returns the share that does."""
         kept: list[list[bool]] = []
         for asked, among in self._asked:
-            probes = self._probes(asked)
+            probes = self._probes(asked, among)
             found, score = self._scored(asked, probes, among, COUNTS[-1])
             if np.isfinite(score).any():
                 row = found.row[score.argmax()]
@@ -243,11 +243,11 @@ class _TokenLook:
 
     def p95_ms(self) -> float:
         return _p95_ms(
-            lambda asked: self._scored(asked[0], self._probes(asked[0]), asked[1], self.candidates), self._asked
+            lambda asked: self._scored(asked[0], self._probes(*asked), asked[1], self.candidates), self._asked
         )
 
-    def _probes(self, asked: QueryTokens) -> Probes:
-        return token_probes(asked, self._encoder, self._stride_s)
+    def _probes(self, asked: QueryTokens, among: Kept) -> Probes:
+        return token_probes(asked, self._encoder, self._stride_s, among.shortest_s)
 
     def _found(self, probes: Probes, kept: Kept, count: int) -> Candidates:
         return by_tokens(self.opened.index, kept, probes, count, APART_S, ANSWERS)

@@ -202,13 +202,59 @@ def test_shorter_windows_weigh_more_up_to_a_limit():
     assert ann.weights(start_s[:0], start_s[:0]).shape == (0,)
 
 
-def test_where_the_first_score_nearly_the_same_more_are_looked_at(rng, monkeypatch):
-    monkeypatch.setattr(candidates, "MORE", 60)
+def test_what_scores_nearly_as_the_first_is_looked_at_too(rng, monkeypatch):
+    monkeypatch.setattr(candidates, "MORE", 30)
     still = unit(rng.normal(size=(1, 1, WIDTH))).repeat(60, axis=1)
     moving = unit(rng.normal(size=(1, 60, WIDTH)))
     others = [unit(rng.normal(size=(1, 60, WIDTH))) for _ in range(40)]
-    for streams, looked_at in (([noisy(still, rng, 0.01) for _ in range(40)], 60), ([moving, *others], 5)):
+    for streams, looked_at in (([noisy(still, rng, 0.01) for _ in range(40)], 30), ([moving, *others], 5)):
         index, kept = made(streams, 1)
         query = QueryTokens(0.0, TOKEN_S, streams[0][None, :, 5:30], np.ones((1, 1, SIZE), np.bool_))
         found = candidates.by_tokens(index, kept, token_probes(query, Whole(1), 1.0), 5, 0.5, 0)
         assert len(found) == looked_at
+
+
+@pytest.mark.parametrize("lists", [False, True])
+def test_a_short_recording_late_in_the_query_is_found_where_short_windows_are_there(rng, monkeypatch, lists):
+    if lists:
+        monkeypatch.setattr(ann, "EXACT_ROWS", 50)
+        monkeypatch.setattr(nearest, "BRUTE_ROWS", 10)
+    for blocks in (1, 2):
+        true = unit(rng.normal(size=(blocks, 60, WIDTH)))
+        streams = [unit(rng.normal(size=(blocks, 60, WIDTH))) for _ in range(30)]
+        # The query's last twelve tokens and nothing else.
+        streams += [true[:, 33:45], *(unit(rng.normal(size=(blocks, 12, WIDTH))) for _ in range(10))]
+        index, kept = made(streams, blocks)
+        query = QueryTokens(0.0, TOKEN_S, true[None, :, 20:45], np.ones((1, blocks, SIZE), np.bool_))
+        assert kept.shortest_s == pytest.approx(12 * TOKEN_S)
+        assert kept.short.count == 11
+
+        def look(shortest_s, index=index, kept=kept, query=query, blocks=blocks):
+            found = timed(index, kept, token_probes(query, Whole(blocks), 1.0, shortest_s), 20, 0.5, 0)
+            return kept.columns.recording[found.row], found
+
+        recording, found = look(kept.shortest_s)
+        assert recording[0] == 30
+        assert found.score[0] == pytest.approx(1, abs=1e-5)
+        assert found.offset_s[0] == pytest.approx(-13 * TOKEN_S)
+        assert look(None)[1].score[0] < 0.9
+
+
+def test_late_probes_are_those_that_only_short_windows_need(rng):
+    token = unit(rng.normal(size=(1, 1, SIZE, WIDTH)))
+    query = QueryTokens(0.0, TOKEN_S, token, np.ones((1, 1, SIZE), np.bool_))
+    plain = token_probes(query, Whole(1), 1.0)
+    for shortest_s, last in ((None, 5), (np.inf, 5), (5.0, 5), (4.0, 5), (2.0, 15), (0.4, 23)):
+        probes = token_probes(query, Whole(1), 1.0, shortest_s)
+        assert probes.start_s.max() == pytest.approx(last * TOKEN_S)
+        assert probes.late.sum() == last - 5
+        assert np.array_equal(probes.vector[~probes.late], plain.vector)
+        assert not plain.late.any()
+
+
+def test_nothing_that_may_answer_is_no_candidate(rng):
+    index, kept = made([unit(rng.normal(size=(1, 60, WIDTH)))], 1)
+    none = Kept(kept.columns, np.zeros(len(index), np.bool_))
+    token = unit(rng.normal(size=(1, 1, SIZE, WIDTH)))
+    query = QueryTokens(0.0, TOKEN_S, token, np.ones((1, 1, SIZE), np.bool_))
+    assert not len(candidates.by_tokens(index, none, token_probes(query, Whole(1), 1.0, none.shortest_s), 5, 0.5, 0))
