@@ -14,7 +14,6 @@ from pathlib import Path
 import lancedb
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from scipy.interpolate import CubicSpline
 from structured_vectors import write_recordings
 
@@ -27,7 +26,7 @@ from motionseek.encoders.simulate.motion import JOINTS, Motion
 from motionseek.encoders.simulate.sensors import virtual_imu
 from motionseek.indexer.schema import TOKENS, token_table_name
 from motionseek.indexer.store import Store
-from motionseek.indexer.tokens import Chunks, StreamKey
+from motionseek.indexer.tokens import Chunks, StreamKey, chunk_table
 from motionseek.indexer.windows import TICK_S, grid
 from motionseek.types import COCO17, PARTS, Bool, Float32, Float64, Imu
 
@@ -122,8 +121,8 @@ def write(streams: Streams, token_s: float, folder: Path) -> Store:
         for i in range(at, min(len(ids), at + 5000)):
             token, mask = streams.views(np.array([i]), np.zeros(1, np.int64), int(streams.length[i]))
             chunks = Chunks(StreamKey(ids[i], "pose"), 0.0, token_s, len(PARTS), "made")
-            rows.append(chunks.take(token[0], mask[0], worn=range(len(PARTS)), last=True))
-        table.add(pa.concat_tables(rows))
+            rows += chunks.take(token[0], mask[0], worn=range(len(PARTS)), last=True)
+        table.add(chunk_table(rows))
     return Store.open(folder)
 
 
