@@ -273,15 +273,9 @@ def exact(query: Float32, matrix: Float32, keep: Rows | None, k: int = 10) -> In
     return best_row
 
 
-def recall_of(got: Int64, truth: Int64) -> float:
-    """Share of the true rows (Q, K) that are among those got (Q, K')."""
-    found = (truth[:, :, None] == got[:, None, :]).any(axis=2)
-    return float(found[truth >= 0].mean()) if (truth >= 0).any() else 1.0
-
-
 def _with_gpu(ann: AnnIndex) -> AnnIndex:
     faiss = import_faiss()
     if faiss.get_num_gpus() > 0 and len(ann):
         resources = faiss.StandardGpuResources()
-        ann._on_gpu = [faiss.index_cpu_to_gpu(resources, 0, block) for block in ann._blocks]
+        ann._on_gpu = [faiss.index_cpu_to_gpu(resources, 0, block) for block in ann.faiss_blocks]
     return ann

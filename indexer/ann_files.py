@@ -125,7 +125,7 @@ def save(folder: Path, ann: AnnIndex, depends: dict[str, Any]) -> None:
             writer.write_table(ann.windows)
 
     sha256 = [_replace(windows_path, write_windows)]
-    for path, block in zip(faiss_paths, ann._blocks, strict=True):
+    for path, block in zip(faiss_paths, ann.faiss_blocks, strict=True):
         sha256.append(_replace(path, partial(_write_block, block)))
     card = {
         **depends,

@@ -83,8 +83,9 @@ class AnnIndex:
     windows: metadata aligned with the rows, sorted by recording, modality, person and start; names that repeat are
     dictionaries.   recall: recall@10 against a full scan, measured when built; of blocks the lowest; at the level
     token that of a query that is looked up shifted as well.
-    parameters: what it was built with; of lists `nprobe`, how many are looked into, one number a block.   blocks: a
-    row's numbers may be several blocks, each searched by itself: the level token has one a body part.
+    parameters: what it was built with; of lists `nprobe`, how many are looked into, one number a block.   faiss_blocks:
+    a row's numbers may be several blocks, each searched by itself in an index of FAISS: the level token has one a body
+    part.
     """
 
     space: str
@@ -94,7 +95,7 @@ class AnnIndex:
     fingerprint: str
     parameters: dict[str, Any]
     windows: pa.Table
-    _blocks: Sequence[Any]
+    faiss_blocks: Sequence[Any]
     _on_gpu: Sequence[Any] = field(default=(), repr=False)
 
     def __len__(self) -> int:
@@ -102,12 +103,12 @@ class AnnIndex:
 
     @property
     def blocks(self) -> int:
-        return len(self._blocks)
+        return len(self.faiss_blocks)
 
     @property
     def width(self) -> int:
         """Numbers a row."""
-        return sum(int(block.d) for block in self._blocks)
+        return sum(int(block.d) for block in self.faiss_blocks)
 
     @property
     def part(self) -> npt.NDArray[np.str_] | None:
@@ -118,7 +119,7 @@ class AnnIndex:
         """The vectors of `rows` (R,) → (R, D) float32, or one block of them."""
         rows = np.ascontiguousarray(rows, np.int64)
         found = []
-        for index in self._blocks if block is None else [self._blocks[block]]:
+        for index in self.faiss_blocks if block is None else [self.faiss_blocks[block]]:
             out = np.empty((len(rows), index.d), np.float32)
             if len(rows):
                 index.reconstruct_batch(rows, x=out)
@@ -135,7 +136,7 @@ class AnnIndex:
         the query's width or k does not fit.
         """
         query = np.ascontiguousarray(query, np.float32)
-        width = self._blocks[block].d
+        width = self.faiss_blocks[block].d
         if query.ndim != 2 or (len(self) and query.shape[1] != width):
             raise QueryError(
                 f"queries of the {self.level} level of {self.space!r} must be (Q, {width}), not {query.shape}"
@@ -166,7 +167,7 @@ class AnnIndex:
 
     def _ask(self, query: Float32, k: int, keep: Rows | None, block: int, nprobe: int | None) -> tuple[Float32, Int64]:
         faiss = import_faiss()
-        index = self._blocks[block]
+        index = self.faiss_blocks[block]
         selector = None if keep is None else faiss.IDSelectorBitmap(keep.bits)
         kept = len(self) if keep is None else keep.count
         on_gpu = self._on_gpu[block] if self._on_gpu and selector is None and k <= GPU_MOST else None

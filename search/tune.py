@@ -165,7 +165,7 @@ def _lists(index: AnnIndex, aim: float) -> float:
     for block in range(index.blocks):
         matrix, rng = index.vectors(np.arange(len(index)), block), np.random.default_rng(1)
         shifted = index.level == "token"
-        found.append(fewest(lists_needed(index._blocks[block], matrix, index.windows, rng, shifted=shifted), aim))
+        found.append(fewest(lists_needed(index.faiss_blocks[block], matrix, index.windows, rng, shifted=shifted), aim))
     index.parameters["nprobe"] = [nprobe for nprobe, _ in found]
     return min(recall for _, recall in found)
 

@@ -146,7 +146,8 @@ def test_each_block_has_as_many_lists_looked_into_as_it_needs(rng, monkeypatch):
     for block, part in enumerate(np.split(matrix, 2, axis=1)):
         rows, keep = ann.own_queries(part, index.windows, np.random.default_rng(3))
         want = ann.exact(part[rows], part, keep)
-        assert ann.recall_of(index.search(part[rows], 10, keep, block=block)[1], want) >= 0.97
+        got = index.search(part[rows], 10, keep, block=block)[1]
+        assert (want[:, :, None] == got[:, None]).any(axis=2).mean() >= 0.97
 
 
 @pytest.mark.parametrize("stride_s", [1.0, 2.0])
@@ -169,7 +170,7 @@ def test_lists_are_as_many_as_a_query_and_its_shifts_need_together(rng, monkeypa
         }
     )
     index = ann.make_index("motion", "token", windows, matrix, 1, {"recall": 0.95, "nlist": 64})
-    ivf, nprobe = index._blocks[0], index.parameters["nprobe"][0]
+    ivf, nprobe = index.faiss_blocks[0], index.parameters["nprobe"][0]
     alone = ann.fewest(ann.lists_needed(ivf, matrix, windows, np.random.default_rng(4)), 0.95)[0]
     together = ann.fewest(ann.lists_needed(ivf, matrix, windows, np.random.default_rng(4), shifted=True), 0.95)[0]
     assert together < alone if stride_s == 1 else together == alone
