@@ -139,8 +139,8 @@ def run_way(way: str, sources: Path, models: list[str], workers: int, threads: i
         items = [Item(source) for source in discover([sources])]
         held, recorded_s = list[list[tuple[Item, Any]]](), 0.0
         first = None
-        with Feed(items, Limits(workers)) as feed:
-            for told in feed.messages(lambda item, recording_id: Claim("read", needs), {}):
+        with Feed(Limits(workers)) as feed:
+            for told in feed.messages(items, lambda item, recording_id: Claim("read", needs), {}):
                 first = first or time.perf_counter()  # when the readers have started
                 recorded_s += sum(message.duration_s for _, message in told if isinstance(message, Head))
                 if way == "encode":

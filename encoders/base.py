@@ -83,6 +83,10 @@ class StreamEncoder(Protocol):
         masked where less than half of its own span is there; one whose context is cut is kept."""
         ...
 
+    def tokens(self, batch: Any, mask: Bool | None = None, *, hop_s: float | None = None) -> tuple[Float32, Bool]:
+        """As `encode`: tokens (B, P, T, D) and their mask (B, P, T) alone."""
+        ...
+
     blocks: int
     """`project` gives so many equal blocks of numbers, each of other parts: what a query lacks is zero in its block."""
 

@@ -113,6 +113,13 @@ class MotionTower(_Tower):
         self, batch: Any, mask: Bool | None = None, *, raw: bool = False, hop_s: float | None = None
     ) -> Embeddings:
         """batch (B, P, C, L), mask (B, P, L) → token (B, 6, T, D), local, global_; T = L / 10 at the default hop."""
+        token, seen = self.tokens(batch, mask, hop_s=hop_s)
+        pooled = self.pool(token, seen, raw=raw)
+        return Embeddings(pooled.global_, pooled.local, token, seen)
+
+    @torch.inference_mode()
+    def tokens(self, batch: Any, mask: Bool | None = None, *, hop_s: float | None = None) -> tuple[Float32, Bool]:
+        """As `encode`: token (B, 6, T, D) and its mask (B, 6, T) alone."""
         config = self.net.trunk.config
         x, there = _batch(batch, mask, config.parts, config.channels, self.modality)
         hop = TOKEN_SAMPLES if hop_s is None else round(hop_s * RATE_HZ)
@@ -124,8 +131,7 @@ class MotionTower(_Tower):
         if len(parts):
             found = F.normalize(self._tokens(x[:, parts], hop, parts.to(self.device)), dim=-1)
             token[:, parts] = found * seen[:, parts, :, None]
-        pooled = self.pool(token.numpy(), seen.numpy(), raw=raw)
-        return Embeddings(pooled.global_, pooled.local, token.numpy(), seen.numpy())
+        return token.numpy(), seen.numpy()
 
     def _tokens(self, x: Tensor, hop: int, parts: Tensor) -> Tensor:
         """Of `parts` (P',), x (B, P', C, L). Long streams pass through the network in pieces whose ends overlap by more

@@ -234,10 +234,8 @@ def tokenise(grid: Grid, encoder: StreamEncoder) -> tuple[Float32, Bool]:
     per_token = round(encoder.token_s * grid.rate_hz)
     rest = -grid.x.shape[2] % per_token
     x, mask = _lengthened(grid, rest)
-    found = encoder.encode(x[None], mask[None])
-    if found.token is None or found.mask is None:
-        raise ModelError(f"the {encoder.space} encoder of {encoder.modality} gives no tokens, though it tokenises")
-    return found.token[0], found.mask[0]
+    token, seen = encoder.tokens(x[None], mask[None])
+    return token[0], seen[0]
 
 
 def _ids(pieces: Sequence[Signals], some: Sequence[tuple[int, slice]]) -> npt.NDArray[np.str_]:

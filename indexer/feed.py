@@ -84,21 +84,24 @@ _Told = TypeVar("_Told")
 
 
 class Feed:
-    """`with Feed(items, limits) as feed:` starts the children; `feed.messages(claim, stamps)` gives what they say."""
+    """`with Feed(limits) as feed:`; `feed.messages(items, claim, stamps)` gives what the children say."""
 
-    def __init__(self, items: Sequence[Item], limits: Limits) -> None:
-        self._items = deque(items)
-        files = sum(isinstance(item.given, Source) for item in items)
-        self._children = [Child(limits.timeout_s, limits.memory_gb) for _ in range(max(1, min(limits.children, files)))]
-        self._ahead = Ahead(AHEAD_BYTES * len(self._children))
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._children: list[Child] = []
+        self._items = deque[Item]()
+        self._ahead = Ahead(AHEAD_BYTES * limits.children)
         self._lock = threading.Lock()
         self._later: list[Item] = []
         self._claim: Callable[[Item, str], Claim] = lambda item, recording_id: Claim("nothing")
         self._stamps: Mapping[str, Stamp] = {}
         self.read_s = 0.0
-        if files:
-            for child in self._children:
-                child.start()
+
+    def start(self, files: int) -> None:
+        """As many children as so many files need, so that they are ready when they are asked."""
+        for _ in range(len(self._children), min(self._limits.children, files)):
+            self._children.append(Child(self._limits.timeout_s, self._limits.memory_gb))
+            self._children[-1].start()
 
     def __enter__(self) -> Feed:
         return self
@@ -111,7 +114,7 @@ class Feed:
             child.close()
 
     def messages(
-        self, claim: Callable[[Item, str], Claim], stamps: Mapping[str, Stamp]
+        self, items: Sequence[Item], claim: Callable[[Item, str], Claim], stamps: Mapping[str, Stamp]
     ) -> Iterator[list[tuple[Item, Message]]]:
         """(item, message), of several small recordings all at once. For each item first its Identity; then, where
         `claim` says that it is to be read, Head, pieces and End; or, at any point, a Failure as the last. Messages of
@@ -119,7 +122,10 @@ class Feed:
 
         claim: item, recording_id → Claim; called in other threads, one at a time.   stamps: files whose hash is known.
         """
-        self._claim, self._stamps = claim, stamps
+        self._items, self._claim, self._stamps = deque(items), claim, stamps
+        self.start(sum(isinstance(item.given, Source) for item in items))
+        if not self._children:  # what is in memory needs no process
+            self._children.append(Child(self._limits.timeout_s, self._limits.memory_gb))
         yield from self._round(self._children)
         while self._later:
             # Copies of what was being read when they were met: now it is known.

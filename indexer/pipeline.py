@@ -74,8 +74,11 @@ def index(
     if limit is not None and limit < 1:
         raise UsageError(f"limit must be at least 1, not {limit}")
     tell = progress or (lambda event: None)
-    items = _discover(sources, format, units)
-    with Feed(items, limits or Limits()) as feed:  # its processes start while the models are loaded
+    listed = [sources] if isinstance(sources, str | Path | Recording) else list(sources)
+    with Feed(limits or Limits()) as feed:  # its processes start while sources are looked for and models loaded
+        feed.start(sum(not isinstance(source, Recording) for source in listed))
+        items = _discover(listed, format, units)
+        feed.start(sum(not isinstance(item.given, Recording) for item in items))
         loaded = load_models(models)
         encoders = encoders_of(loaded, window_s)
         of_model = {model.fingerprint: {key: encoders[key] for key in model.encoders} for _, model in loaded}
@@ -103,7 +106,7 @@ def index(
             log = _run_row(started, configuration)
             writer.put_run(log)
             try:
-                _pass(run, feed, _stamps(writer.store), tell)
+                _pass(run, feed, items, _stamps(writer.store), tell)
                 tell(Event("writing", run.done, len(items)))
                 with run.tally.timed("write"):
                     run.finish()
@@ -121,9 +124,9 @@ def index(
         return report
 
 
-def _pass(run: Run, feed: Feed, stamps: Mapping[str, Stamp], tell: Progress) -> None:
+def _pass(run: Run, feed: Feed, items: Sequence[Item], stamps: Mapping[str, Stamp], tell: Progress) -> None:
     tell(Event("found", 0, run.total))
-    messages = feed.messages(run.claim, stamps)
+    messages = feed.messages(items, run.claim, stamps)
     while True:
         with run.tally.timed("wait"):
             told = next(messages, None)
@@ -153,7 +156,7 @@ def _planned(
     emptied = check_spaces(store, loaded, window_s, stride_s, replace=replace) if store else []
     catalog = Catalog(store, without={row.fingerprint for row in emptied})
     run = Run(None, catalog, models, window_s, stride_s, len(items), retry=retry, limit=limit, estimator=estimator)
-    _pass(run, feed, _stamps(store) if store else {}, tell)
+    _pass(run, feed, items, _stamps(store) if store else {}, tell)
     tell(Event("done", run.done, len(items)))
     return _report(run.tally, began, {})
 
@@ -209,10 +212,7 @@ def build_indexes(store: Store) -> dict[str, dict[str, Any]]:
     return built
 
 
-def _discover(
-    sources: str | Path | Recording | Sequence[str | Path | Recording], format: str, units: Mapping[str, str] | None
-) -> list[Item]:
-    listed = [sources] if isinstance(sources, str | Path | Recording) else list(sources)
+def _discover(listed: Sequence[str | Path | Recording], format: str, units: Mapping[str, str] | None) -> list[Item]:
     if not listed:
         raise UsageError("sources is empty: give at least one file, folder or Recording")
     found: dict[str, Item] = {}

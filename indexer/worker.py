@@ -64,6 +64,9 @@ KINDS = {**PREPARED, **{kind.__name__: kind for kind in (Identity, Stamp, Failur
 
 def main() -> None:
     """Serve jobs until stdin is closed, which it is as soon as the parent is gone."""
+    # What most recordings take, while the parent still looks for them.
+    import scipy.interpolate  # noqa: F401
+
     out = os.fdopen(os.dup(1), "wb", BUFFER_BYTES)
     os.dup2(2, 1)  # what libraries print must not get between the messages
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()

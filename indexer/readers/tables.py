@@ -178,24 +178,24 @@ def _parse_csv(
 
     large = path.stat().st_size > THREADS_FROM_BYTES
     data = b"" if large else path.read_bytes()
+    options = {
+        # Any byte is a letter in Latin-1, and the numbers are the same: rows that are no UTF-8 are dropped, too.
+        # Where all are ASCII nothing has to be translated.
+        "read_options": pa.csv.ReadOptions(
+            column_names=header,
+            skip_rows=skip_rows,
+            encoding="utf8" if data and data.isascii() else "latin1",
+            use_threads=large,
+        ),
+        "parse_options": pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip),
+        "convert_options": pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(wanted, pa.float64()), include_columns=wanted, null_values=list(NO_VALUE)
+        ),
+    }
     try:
-        table = pa.csv.read_csv(
-            path if large else pa.py_buffer(data),
-            # Any byte is a letter in Latin-1, and the numbers are the same: rows that are no UTF-8 are dropped, too.
-            # Where all are ASCII nothing has to be translated.
-            read_options=pa.csv.ReadOptions(
-                column_names=header,
-                skip_rows=skip_rows,
-                encoding="utf8" if data and data.isascii() else "latin1",
-                use_threads=large,
-            ),
-            parse_options=pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(wanted, pa.float64()),
-                include_columns=wanted,
-                null_values=list(NO_VALUE),
-            ),
-        )
+        # read_csv hands even little data from thread to thread, and waits for each where all cores are busy.
+        small = None if large else pa.csv.open_csv(pa.py_buffer(data), **options)
+        table = pa.csv.read_csv(path, **options) if small is None else small.read_all()
     except pa.ArrowInvalid as error:
         raise DamagedFile(path, f"is not a table of numbers: {_one_line(error)}") from error
     if skipped:

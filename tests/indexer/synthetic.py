@@ -48,6 +48,10 @@ class LinearTokens:
         seen = mask[:, :p, : t * 10].reshape(b, p, t, 10).mean(-1) >= 0.5
         return Embeddings(token=unit(x @ self.mix) * seen[..., None], mask=seen)
 
+    def tokens(self, batch: Any, mask: Any = None, *, hop_s: float | None = None) -> Any:
+        found = self.encode(batch, mask)
+        return found.token, found.mask
+
     def pool(self, token: Any, mask: Any) -> Embeddings:
         local = unit((token * mask[..., None]).sum(2))
         return Embeddings(global_=unit(local.sum(1)), local=local, mask=mask.any(2))
