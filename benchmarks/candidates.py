@@ -1,6 +1,6 @@
 """Are the windows that a motion search would rank first among those whose tokens it looks at?
 
-    python benchmarks/candidates.py [--windows 100000] [--queries 400 200] [--out benchmarks/results/candidates.json]
+    python benchmarks/candidates.py [--windows 100000] [--queries 800 200] [--out benchmarks/results/candidates.json]
 
 A query is 5 s of simulated sensors at a random phase against every grid, with nothing of what is around it. The truth
 is the exact token score (int8 tokens, as an archive stores them) at every lag of every stream. The stage under test is
@@ -187,7 +187,7 @@ def one_phase(tokens: QueryTokens) -> QueryTokens:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--windows", type=int, default=100_000)
-    parser.add_argument("--queries", type=int, nargs=2, default=(800, 400), help="with one sensor, with five")
+    parser.add_argument("--queries", type=int, nargs=2, default=(800, 200), help="with one sensor, with five")
     parser.add_argument("--seed", type=int, default=2063, help="of the queries")
     parser.add_argument("--sensors", type=int, nargs="+", choices=(5, 1), default=(1, 5))
     parser.add_argument("--times", action="store_true", help="measure whole answers, and nothing else")
