@@ -28,7 +28,7 @@ from motionseek.errors import UsageError
 from motionseek.types import PARTS, Bool, Float32, Level, Modality
 
 _WINDOWS_PER_PASS = 128
-_ROWS = 16
+_ROWS, _ROWS_ON_GPU = 16, 1024
 """A kernel is chosen by the shape of what it is given. In passes of always so many rows, the last one filled up, a
 row's numbers are the same to the last bit whatever other rows there are: recordings may be encoded together."""
 _PASS_SAMPLES = 30_000
@@ -47,10 +47,11 @@ def _batch(batch: Any, mask: Bool | None, parts: int, channels: int, what: str) 
     return torch.from_numpy(x), torch.from_numpy(there)
 
 
-def _passes(rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Numbers of rows (N,) → those of each pass, and the same filled up to _ROWS with the first row."""
-    for piece in torch.split(rows, _ROWS) if len(rows) else ():
-        yield piece, F.pad(piece, (0, _ROWS - len(piece)), value=int(rows[0]))
+def _passes(rows: Tensor, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Numbers of rows (N,) → those of each pass, and the same filled up to a whole pass with the first row."""
+    size = _ROWS if device.type == "cpu" else _ROWS_ON_GPU
+    for piece in torch.split(rows, size) if len(rows) else ():
+        yield piece, F.pad(piece, (0, size - len(piece)), value=int(rows[0]))
 
 
 def _vectors(x: Tensor, raw: bool) -> Float32:
@@ -87,12 +88,12 @@ class ActionTower(_Tower):
         seen = token_mask(there)
         # Most windows have one or two of the parts; what one tells does not depend on the others.
         told, signals = torch.zeros(seen.shape[0] * seen.shape[1], net.told), x.flatten(0, 1)
-        for piece, rows in _passes(seen.any(2).flatten().nonzero().squeeze(1)):
+        for piece, rows in _passes(seen.any(2).flatten().nonzero().squeeze(1), self.device):
             features = net.trunk(signals[rows].to(self.device), (rows % config.parts).to(self.device))
             each = net.each(features.transpose(1, 2)[:, None], seen.flatten(0, 1)[rows, None].to(self.device))
             told[piece] = each[: len(piece), 0].cpu()
         out, told = torch.zeros(len(x), net.config.output_dim), told.reshape(*seen.shape[:2], -1)
-        for piece, rows in _passes(torch.arange(len(x))):
+        for piece, rows in _passes(torch.arange(len(x)), self.device):
             fused = net.together(told[rows].to(self.device), seen[rows].any(2).to(self.device))
             out[piece] = fused[: len(piece)].cpu()
         return Embeddings(global_=_vectors(out, raw), mask=there.any(2).numpy())
@@ -159,7 +160,7 @@ class MotionTower(_Tower):
         there = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device)
         mean, seen = net.means(torch.from_numpy(token).to(self.device), there)
         local, global_ = torch.zeros(len(mean), net.parts, config.local_dim), torch.zeros(len(mean), config.global_dim)
-        for piece, rows in _passes(torch.arange(len(mean))):
+        for piece, rows in _passes(torch.arange(len(mean)), self.device):
             of_parts, of_all = net.of_means(mean[rows], seen[rows])
             local[piece], global_[piece] = of_parts[: len(piece)].cpu(), of_all[: len(piece)].cpu()
         return Embeddings(global_=_vectors(global_, raw), local=_vectors(local, raw), mask=np.asarray(mask.any(2)))
@@ -172,7 +173,7 @@ class MotionTower(_Tower):
         x = torch.from_numpy(np.ascontiguousarray(token)) * seen[..., None]
         projected = torch.zeros(len(x), net.parts, net.config.projected)
         for part in seen.any(2).any(0).nonzero().squeeze(1).tolist():
-            for piece, rows in _passes(seen[:, part].any(1).nonzero().squeeze(1)):
+            for piece, rows in _passes(seen[:, part].any(1).nonzero().squeeze(1), self.device):
                 one = net.project_part(x[rows, part].to(self.device), part)
                 projected[piece, part] = one[: len(piece)].cpu()
         return _vectors(projected.flatten(1), raw=True)
