@@ -31,7 +31,7 @@ AHEAD_BYTES = 32 << 20
 SMALL, SMALL_BYTES = "imu", 256 << 10
 """The format of single sensors, and how large a file of it may be to be read together with others: what passes between
 the processes for each of them would take longer than reading it."""
-TOGETHER = 16
+TOGETHER = 64
 
 
 @dataclass(frozen=True)
