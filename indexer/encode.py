@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from motionseek.encoders.base import Embeddings, Encoder, StreamEncoder, tokenises
@@ -227,6 +229,18 @@ class Encoding:
                 yield from level_rows(
                     space, "global", np.array(windows.ids[at]), _need_global(encoder, found), encoder.fingerprint
                 )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch in the calling thread alone: in short passes other threads cost more than they bring, and readers need the
+    cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def tokenise(grid: Grid, encoder: StreamEncoder) -> tuple[Float32, Bool]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from motionseek.errors import ArchiveError, ModelError
 from motionseek.indexer.catalog import Catalog, Row
-from motionseek.indexer.encode import Encoding
+from motionseek.indexer.encode import Encoding, one_thread
 from motionseek.indexer.feed import Claim, Item, Message
 from motionseek.indexer.filters import Filter
 from motionseek.indexer.prepare import Encoders, End, Head, Looked, Needs, Piece, Signals
@@ -185,7 +185,7 @@ class Run:
             labels[opened.recording_id] = opened.head.row["labels"]
             pieces += [one for one in opened.told if isinstance(one, Signals)]
         encoding = Encoding(self._encoders(several[0].fingerprints), self.window_s, labels)
-        with self.tally.timed("encode"):
+        with self.tally.timed("encode"), one_thread():
             tables = list(encoding.together(pieces))
         rows = []
         for item, opened in zip(items, several, strict=True):
