@@ -69,7 +69,8 @@ class PartTrunk(nn.Module):
             raise ModelError(f"tokens can be computed every 2 or 10 samples, not every {hop}")
         if self.config.kind == "imu":
             acc, gyro = x[:, :3] / 9.81, x[:, 3:] / 4.0
-            # torch's own norm over a middle axis takes as long as a convolution.
+            # torch's own norm over a middle axis takes as long as a convolution. Signals need no gradient, which a root
+            # would not have at 0.
             norms = torch.stack([acc.square().sum(1).sqrt() - 1.0, gyro.square().sum(1).sqrt()], dim=1)
             x = torch.cat([acc, gyro, norms], dim=1)
         x = self.norm1(self.conv1(x)) + self.part(part)[:, :, None]

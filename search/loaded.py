@@ -87,6 +87,8 @@ class Loaded:
     def recording_id(self, named: str) -> str:
         """The one recording whose id begins like that, or that lies there: a path, or how one ends. Raises QueryError
         for none or several."""
+        if named in self.sources:
+            return named
         place = named.removesuffix("/recording.json")
         uris = {r: source.uri for r, source in self.sources.items()} if named else {}
         found = [r for r, uri in uris.items() if uri in (place, os.path.abspath(place))]

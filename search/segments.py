@@ -17,8 +17,9 @@ NOTHING = "nothing of these"
 
 def clock(seconds: float) -> str:
     """72.34 → "01:12.3"; streams may begin a little before their recording's 0."""
-    minutes, rest = divmod(round(abs(seconds), 1), 60)
-    return f"{'-' if seconds < 0 else ''}{int(minutes):02d}:{rest:04.1f}"
+    rounded = round(seconds, 1)
+    minutes, rest = divmod(abs(rounded), 60)
+    return f"{'-' if rounded < 0 else ''}{int(minutes):02d}:{rest:04.1f}"
 
 
 @dataclass(frozen=True)

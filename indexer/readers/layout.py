@@ -33,12 +33,15 @@ NAMED = re.compile(r"\{([^\W\d]\w*)\}")
 def read(path: str) -> Recording:
     """`…/recordings.json#VALUE/VALUE` → one recording. Raises DamagedFile as `manifest.read` does."""
     file, held = _one(path)
-    return recorded(file, {"title": path.partition("#")[2], **held}, content_id(path), uri=path, format=LAYOUT.name)
+    return recorded(file, {"title": path.partition("#")[2], **held}, _id_of(file, held), uri=path, format=LAYOUT.name)
 
 
 def content_id(path: str) -> str:
     """sha256 of what the manifest says of one recording, and of its files; where the folder lies is not in it."""
-    file, held = _one(path)
+    return _id_of(*_one(path))
+
+
+def _id_of(file: Path, held: dict[str, Any]) -> str:
     return content_of(file, held, hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest())
 
 
