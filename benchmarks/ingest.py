@@ -1,13 +1,15 @@
 """How fast and in how much memory `index` takes recordings in, against reading alone and encoding alone.
 
-    python benchmarks/ingest.py [--films 12] [--recordings 10000] [--turns 3] [--out benchmarks/results/ingest.json]
+    python benchmarks/ingest.py [--films 12] [--recordings 10000] [--long 48] [--turns 3]
+        [--out benchmarks/results/ingest.json]
 
-Two kinds of recordings, made up: films of 20 s (1280x720, 30 frames a second, H.264, two worn sensors beside each)
-through the starter and a ViT-B/32 of open_clip's, whose weights are random, since only its speed counts; and single
-sensors of 8 s in csv files through the starter. Each is run three ways, each in a process of its own, with the same
-number of reader processes and of the encoder's threads: `decode`: readers alone, nothing is done with what they send;
-`encode`: the encoder alone, on what readers sent before; `index`: all of it, into an archive with its indexes. Without
-a GPU readers and encoder share the cores: one is the readers', the rest is the encoder's, in all three ways.
+Three kinds of recordings, made up: films of 20 s (1280x720, 30 frames a second, H.264, two worn sensors beside each)
+through the starter and a ViT-B/32 of open_clip's, whose weights are random, since only its speed counts; and through
+the starter single sensors in csv files, of 8 s at 50 Hz and of half an hour at 100 Hz. Each is run three ways, each in
+a process of its own, with the same number of reader processes and of the encoder's threads: `decode`: readers alone,
+nothing is done with what they send; `encode`: the encoder alone, on what readers sent before; `index`: all of it, into
+an archive with its indexes. Without a GPU readers and encoder share the cores: one is the readers', the rest is the
+encoder's, in all three ways.
 
 Seconds leave out loading models; those of `index` have everything else in them, starting the readers too. Ratio:
 recorded seconds a second of `index` over those of the slower of the other two, medians of several turns. cpu_s: of the
@@ -37,7 +39,7 @@ import numpy as np
 import numpy.typing as npt
 from machine import machine
 
-FILM_S, IMU_S = 20.0, 8.0
+FILM_S, IMU_S, LONG_S, LONG_HZ = 20.0, 8.0, 1800.0, 100.0
 HEADER = "t_s,ax_mps2,ay_mps2,az_mps2,gx_rps,gy_rps,gz_rps"
 ROOT = Path(__file__).parents[1]
 
@@ -54,11 +56,11 @@ def write_csv(path: Path, table: npt.NDArray[np.float64]) -> None:
     np.savetxt(path, table, fmt="%.5f", delimiter=",", header=HEADER, comments="")
 
 
-def make_sensors(folder: Path, count: int) -> None:
+def make_sensors(folder: Path, count: int, duration_s: float = IMU_S, rate_hz: float = 50.0) -> None:
     folder.mkdir()
     rng = np.random.default_rng(0)
     for i in range(count):
-        write_csv(folder / f"{i:05d}.csv", sensor(rng, IMU_S))
+        write_csv(folder / f"{i:05d}.csv", sensor(rng, duration_s, rate_hz))
 
 
 def make_films(folder: Path, count: int) -> None:
@@ -242,6 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--films", type=int, default=12)
     parser.add_argument("--recordings", type=int, default=10_000, help="of one sensor")
+    parser.add_argument("--long", type=int, default=48, help="recordings of one sensor, of half an hour")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1, help="reader processes")
     parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="of the encoder")
@@ -269,6 +272,10 @@ def main() -> None:
             report["sensors"] |= compared(folder / "sensors", ["starter"], *shared, args.turns)
             make_sensors(folder / "ten", 10)
             report["ten_sensors"] = measured(folder / "ten", ["starter"], *shared, "index")
+        if args.long:
+            make_sensors(folder / "long", args.long, LONG_S, LONG_HZ)
+            report["long_sensors"] = {"recordings": args.long, "seconds_each": LONG_S}
+            report["long_sensors"] |= compared(folder / "long", ["starter"], *shared, args.turns)
         if args.films:
             make_films(folder / "films", args.films)
             models = ["starter", random_tower(folder)]

@@ -18,12 +18,6 @@ from motionseek.errors import MotionseekError
 from motionseek.indexer.wire import receive
 from motionseek.indexer.worker import BUFFER_BYTES, KINDS, Failure, Packed
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
-
-PIPE_BYTES = 1 << 20
 LAST = ("Identity", "End", "Failure", "Packed")
 
 
@@ -90,7 +84,6 @@ class Child:
                 stderr=self._said,
                 env={**environment, "OMP_NUM_THREADS": "1"},
             )
-            _widen(self._process.stdout)
             self._ended = threading.Event()
             threading.Thread(target=self._watch, args=(self._process, self._ended), daemon=True).start()
             self._tell(self._process, {"do": "limit", "memory_bytes": int(self._memory_gb * (1 << 30))})
@@ -139,11 +132,3 @@ class Child:
         self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - 400))
         lines = self._said.read().decode(errors="replace").strip().splitlines()
         return lines[-1][:200] if lines else ""
-
-
-def _widen(pipe: IO[bytes] | None) -> None:
-    """Let a child say all of several small recordings without waiting for who listens, who may be waiting for Python's
-    lock. Where the system has no such thing, or grants less, it waits."""
-    if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
-        with suppress(OSError):
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
