@@ -12,7 +12,7 @@ from motionseek.errors import ArchiveError
 from motionseek.indexer.filters import one_of
 from motionseek.indexer.pipeline import build_indexes
 from motionseek.indexer.store import Store
-from motionseek.indexer.verify import CHECKS, Finding, Look, verify
+from motionseek.indexer.verify import CHECKS, NEEDED, Finding, Look, verify
 from motionseek.indexer.writer import Writer
 
 KEYS_PER_STEP = 2000
@@ -27,7 +27,7 @@ def repair(archive: str | Path) -> list[Finding]:
     Raises ArchiveError where it is no archive or its recordings cannot be read, ArchiveLocked while another writes.
     """
     for finding in verify(archive):
-        if finding.kind == "unreadable" and not finding.redo:
+        if finding.kind == "unreadable" and finding.table in NEEDED:
             raise ArchiveError(
                 f"{archive}: {finding.table}: {finding.detail}. Nothing can be mended without it: restore the folder "
                 f"from a copy, or index the sources into a new archive"

@@ -221,12 +221,15 @@ class Store:
         return rows if columns is None else rows.select(list(columns))
 
     def models(self) -> dict[str, ModelRow]:
-        """The model of each space."""
-        rows = self._read("models", "", None, MODELS).sort_by("space").to_pylist()
-        return {
-            r["space"]: ModelRow(**{**r, "encoders": json.loads(r["encoders"]), "card": json.loads(r["card"])})
-            for r in rows
-        }
+        """The model of each space. Raises ArchiveError where the table is damaged."""
+        rows = self._read("models", "", None, MODELS).sort_by("space")
+        try:
+            return {
+                r["space"]: ModelRow(**{**r, "encoders": json.loads(r["encoders"]), "card": json.loads(r["card"])})
+                for r in rows.to_pylist()
+            }
+        except ValueError as error:
+            raise ArchiveError(_damaged(self.uri, "models", error)) from error
 
     def runs(self) -> pa.Table:
         """What was done to the archive, oldest first."""

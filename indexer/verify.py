@@ -23,6 +23,9 @@ __all__ = ["Finding", "verify"]
 
 Kind = Literal["unreadable", "duplicate", "orphan", "missing", "foreign", "stale"]
 VECTORS = ("_global", "_local", "_projected")
+NEEDED = ("recordings", "models")
+LARGE = ("vector", "tokens")
+"""Columns that are not read."""
 THERE = 0.5
 """A window of at least this quality has vectors of every model that knows its modality."""
 
@@ -60,8 +63,8 @@ class Finding:
 def verify(archive: str | Path) -> list[Finding]:
     """Everything that is wrong with an archive; nothing, for a good one. Raises ArchiveError where it is none."""
     look = Look(Store.open(archive))
-    # Without its recordings nothing else of an archive means anything.
-    checks = CHECKS[:1] if "recordings" in look.damaged else CHECKS
+    # Without these nothing else of an archive means anything.
+    checks = CHECKS[:1] if look.damaged.keys() & set(NEEDED) else CHECKS
     return [finding for check in checks for finding in check(look)]
 
 
@@ -72,10 +75,18 @@ class Look:
         self.store = store
         self.damaged: dict[str, str] = {}
         self._columns: dict[tuple[str, str], pa.ChunkedArray] = {}
+        self._names: list[str] = []
         for name in store.table_names():
             try:
-                self.keys(name)
-            except (OSError, RuntimeError, ValueError) as error:
+                if (table := store.table(name)) is None:
+                    continue  # a folder that a killed writer left, and no table
+                self._names.append(name)
+                small = [column for column in table.schema.names if column not in LARGE]
+                for _ in table.search().select(small).to_batches():
+                    pass
+                if name == "models":
+                    store.models()
+            except Exception as error:  # LanceDB's own panics among them
                 self.damaged[name] = " ".join(str(error).split())[:200]
 
     def column(self, table: str, column: str) -> pa.ChunkedArray:
@@ -89,7 +100,7 @@ class Look:
 
     @cached_property
     def tables(self) -> list[str]:
-        return [name for name in self.store.table_names() if name not in self.damaged]
+        return [name for name in self._names if name not in self.damaged]
 
     def ending(self, *suffixes: str) -> list[str]:
         return [name for name in self.tables if name.endswith(suffixes)]
@@ -250,7 +261,7 @@ def _without_vectors(look: Look, space: str) -> Iterator[Finding]:
     """Windows that an encoder must have given a vector: sentences, and those that are mostly there."""
     name, model = vector_table_name(space, "global"), look.store.models()[space]
     modalities = [m for m, e in model.encoders.items() if m != "video" and "global" in e["levels"]]
-    if name not in look.tables or not modalities:
+    if name in look.damaged or not modalities:
         return
     table = look.store.need("recordings").search()
     mine = table.where(f"{READABLE} AND array_has_any(fingerprints, [{quote(model.fingerprint)}])")
@@ -259,7 +270,8 @@ def _without_vectors(look: Look, space: str) -> Iterator[Finding]:
     rows = look.store.need("windows").search().where(f"{one_of('modality', modalities)} AND ({told})")
     windows = rows.select(["window_id", "recording_id"]).to_arrow()
     windows = windows.filter(_isin(windows["recording_id"], encoded))["window_id"]
-    yield from _lacking(look, name, windows, look.column(name, "window_id"), "that have no vector", space)
+    there = look.column(name, "window_id") if name in look.tables else pa.chunked_array([[]], pa.string())
+    yield from _lacking(look, name, windows, there, "that have no vector", space)
 
 
 def _without_tokens(look: Look, space: str) -> Iterator[Finding]:

@@ -272,10 +272,11 @@ class Writer:
         self.flush()
         done = []
         for name in self.store.table_names():
-            table = self.store.need(name)
-            if table.stats()["fragment_stats"]["num_fragments"] > max_fragments:
-                table.optimize()
-                done.append(name)
+            with self._told(name):
+                table = self.store.table(name)
+                if table is not None and table.stats()["fragment_stats"]["num_fragments"] > max_fragments:
+                    table.optimize()
+                    done.append(name)
         return done
 
 

@@ -212,10 +212,18 @@ def test_what_is_marked_is_still_found_until_it_is_indexed_again(archive):
     assert len(Store.open(archive).readable_ids()) == TAKES
 
 
-def test_without_its_recordings_an_archive_cannot_be_mended(archive):
-    no_table("recordings")(Store.open(archive))
-    with pytest.raises(ArchiveError, match="recordings"):
+@pytest.mark.parametrize("table", ["recordings", "models"])
+def test_without_its_recordings_or_models_an_archive_cannot_be_mended(archive, table):
+    no_table(table)(Store.open(archive))
+    with pytest.raises(ArchiveError, match=rf"{table}: .* Nothing can be mended without it"):
         repair(archive)
+
+
+def test_a_log_of_runs_that_cannot_be_read_is_given_up(archive):
+    no_table("runs")(Store.open(archive))
+    assert [(f.kind, f.table, f.mended) for f in repair(archive)] == [("unreadable", "runs", "table dropped")]
+    assert takes(archive).indexed == 0
+    assert Store.open(archive).runs().num_rows == 1
 
 
 def test_the_command_says_what_it_did(archive, capsys):

@@ -1,3 +1,5 @@
+import shutil
+
 import pyarrow as pa
 import pytest
 from synthetic import Linear, recording
@@ -67,3 +69,29 @@ def test_rows_without_their_recording_are_orphans_until_they_are_mended(archive,
         step()
     assert verify(archive) == []
     assert len(Store.open(archive).recordings()) == 3
+
+
+def test_a_table_that_is_gone_is_missed(archive):
+    held = len(Store.open(archive).vectors("motion", "global")[0])
+    shutil.rmtree(archive / "lance" / "motion_global.lance")
+    assert kinds(archive) == {("missing", "motion_global"): held}
+    repair(archive)
+    assert index([recording(i) for i in range(3)], archive, models=[Linear()]).indexed == 3
+    assert verify(archive) == []
+
+
+def test_a_folder_that_a_killed_writer_left_is_no_table(archive):
+    (archive / "lance" / "clip_local.lance").mkdir()
+    assert verify(archive) == []
+    assert repair(archive) == []
+    assert index([recording(3)], archive, models=[Linear()]).indexed == 1
+
+
+@pytest.mark.parametrize("table", ["windows", "recordings", "models"])
+def test_whatever_is_damaged_in_a_table_is_said(archive, table):
+    file = max((archive / "lance" / f"{table}.lance" / "data").iterdir(), key=lambda file: file.stat().st_size)
+    good, said = file.read_bytes(), 0
+    for at in range(0, len(good), len(good) // 12):
+        file.write_bytes(good[:at] + bytes(x ^ 0x55 for x in good[at : at + 64]) + good[at + 64 :])
+        said += bool(verify(archive))
+    assert said > 6
