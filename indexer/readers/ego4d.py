@@ -27,7 +27,7 @@ from typing import Any
 
 from motionseek.errors import DamagedFile, MediaError, UsageError
 from motionseek.indexer.readers.base import Reader, columns_of, file_id, joint_id
-from motionseek.indexer.readers.keypoints import load_json
+from motionseek.indexer.readers.keypoints import load_json, whole_text
 from motionseek.indexer.readers.tables import read_imu_checked
 from motionseek.indexer.video import probe_checked
 from motionseek.types import Imu, Narration, Recording, Span, VideoRef
@@ -180,7 +180,7 @@ def _narrations(files: _Files, problems: list[str]) -> tuple[tuple[Narration, ..
     if not text:
         return (), 0
     try:
-        held, _ = json.JSONDecoder().raw_decode(text)
+        held = whole_text(json.JSONDecoder().raw_decode(text)[0])
         passes = [held.get(name) or {} for name in ("narration_pass_1", "narration_pass_2")]
         told = [(n["timestamp_sec"], n["narration_text"]) for p in passes for n in p.get("narrations") or ()]
         told = [(float(t), str(said)) for t, said in told if t is not None and said]

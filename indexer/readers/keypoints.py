@@ -27,6 +27,10 @@ COCO_OF_OPENPOSE = {
 """BODY_25 and COCO-18: where each joint of COCO-17 is."""
 
 
+HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""Where a text of JSON may name half a character."""
+
+
 def read_poses(
     path: str | Path,
     *,
@@ -96,13 +100,26 @@ def read_poses(
 
 
 def load_json(path: Path) -> Any:
-    """The parsed file. Raises DamagedFile."""
+    """The parsed file, see `whole_text`. Raises DamagedFile."""
     try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
+        text = path.read_bytes().decode("utf-8-sig")
+        return whole_text(json.loads(text)) if HALF.search(text) else json.loads(text)
     except OSError as error:
         raise DamagedFile(path, f"cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise DamagedFile(path, f"is not JSON: {error}") from error
+
+
+def whole_text(held: Any) -> Any:
+    """A JSON value whose texts can be kept: half a character, as of an emoji that was cut in two, can be escaped but
+    not stored, and becomes U+FFFD."""
+    if isinstance(held, str):
+        return held.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(held, list):
+        return [whole_text(one) for one in held]
+    if isinstance(held, dict):
+        return {whole_text(key): whole_text(one) for key, one in held.items()}
+    return held
 
 
 def _track(
