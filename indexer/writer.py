@@ -173,16 +173,18 @@ class Writer:
     def _write_batch(
         self, new: Sequence[str], held: Sequence[Held], listed: Mapping[str, Sequence[Row]], moves: Sequence[Move]
     ) -> None:
-        if new:
-            self._put("recordings", _removed(new), new=True)
-        self._write(held)
-        self._write([(name, pa.Table.from_pylist(rows, SCHEMAS[name]), False) for name, rows in listed.items()])
-        for recording_id, gone, uris in moves:
-            where = one_of("recording_id", [recording_id])
-            for row in self.store.need("recordings").search().where(where).to_list():
-                streams = [{**s, "path": _moved(s["path"], gone, uris[0])} for s in row["streams"]]
-                row |= {"uris": uris, "streams": streams}
-                self._put("recordings", pa.Table.from_pylist([row], schema=RECORDINGS))
+        """Raises ArchiveError for whatever goes wrong: the recording that waits for it is not to blame."""
+        with self._told("recordings"):
+            if new:
+                self._put("recordings", _removed(new), new=True)
+            self._write(held)
+            self._write([(name, pa.Table.from_pylist(rows, SCHEMAS[name]), False) for name, rows in listed.items()])
+            for recording_id, gone, uris in moves:
+                where = one_of("recording_id", [recording_id])
+                for row in self.store.need("recordings").search().where(where).to_list():
+                    streams = [{**s, "path": _moved(s["path"], gone, uris[0])} for s in row["streams"]]
+                    row |= {"uris": uris, "streams": streams}
+                    self._put("recordings", pa.Table.from_pylist([row], schema=RECORDINGS))
 
     def _write(self, held: Sequence[Held]) -> None:
         together: dict[tuple[str, bool], list[pa.Table]] = {}
@@ -212,7 +214,7 @@ class Writer:
         """Raises ArchiveError for what goes wrong in the table `name`."""
         try:
             yield
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, TypeError) as error:
             raise ArchiveError(_why(self.store.uri, name, error)) from error
 
     def put_models(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -241,7 +243,8 @@ class Writer:
         self._settle()
         ids = list(recording_ids)
         if ids:
-            self.store.need("recordings").update(where=one_of("recording_id", ids), values={"status": "removed"})
+            with self._told("recordings"):
+                self.store.need("recordings").update(where=one_of("recording_id", ids), values={"status": "removed"})
             self._finish_removals()
 
     def _finish_removals(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 from synthetic import Linear, recording
 from test_store import contents
 
+from motionseek.errors import ArchiveError
 from motionseek.indexer import writer as writing
 from motionseek.indexer.catalog import recording_row
 from motionseek.indexer.pipeline import index
@@ -68,6 +69,17 @@ def test_what_the_archive_knows_as_failed_is_merged(tmp_path: Path) -> None:
         writer.add(row, {"windows": rows})
     assert held(tmp_path / "a", "recordings") == [row["recording_id"]]
     assert held(tmp_path / "a", "windows") == sorted(rows["window_id"].to_pylist())
+
+
+def test_what_cannot_be_written_is_the_archives_error_and_not_that_of_the_next_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, rows = windows_of(0)
+    monkeypatch.setattr(writing, "BATCH_ROWS", 1)
+    with Writer(tmp_path / "a") as writer:
+        writer.add({**row, "extra": "half a character: \ud83d"}, {"windows": rows})
+        with pytest.raises(ArchiveError, match="cannot be written"):
+            writer.add(row, {"windows": rows})
 
 
 def test_a_long_recording_that_is_half_written_outlives_another_that_is_given_up(
