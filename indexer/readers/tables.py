@@ -236,14 +236,16 @@ def _choose(path: Path, header: list[str], columns: Mapping[str, str], needed: S
     names = {name: columns.get(name, name) for name in needed}
     absent = [name for name, own in names.items() if own not in header]
     if tuple(needed) == COLUMNS and absent == list(COLUMNS[4:]) and not set(absent) & set(columns):
-        return {name: own for name, own in names.items() if name not in absent}
-    if absent:
+        names = {name: own for name, own in names.items() if name not in absent}
+    elif absent:
         raise DamagedFile(
             path,
             f"has no column {', '.join(names[name] for name in absent)}; it has {', '.join(header)[:200]}: "
             'name its own as "columns": {"t_s": …, "ax_mps2": …} in a recording.json or, for many, recordings.json',
         )
-    if len(set(header)) < len(header):
+    if len(set(names.values())) < len(names):
+        raise UsageError(f"columns: two of {', '.join(names)} are the same column of {path}")
+    if any(header.count(own) > 1 for own in names.values()):
         raise DamagedFile(path, "names a column twice in its header")
     return names
 
