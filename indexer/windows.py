@@ -137,7 +137,7 @@ def grid(duration_s: float, *, window_s: float = 5.0, stride_s: float = 1.0) -> 
 
 
 def _ticks(name: str, value_s: float) -> int:
-    ticks = round(value_s / TICK_S)
+    ticks = round(value_s / TICK_S) if np.isfinite(value_s) else 0
     if ticks < 1 or abs(ticks * TICK_S - value_s) > 1e-6:
         raise UsageError(f"{name} must be a multiple of {TICK_S:g} s, not {value_s:g}")
     return ticks

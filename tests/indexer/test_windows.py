@@ -32,7 +32,13 @@ def test_grid_steps_by_the_stride_and_ends_with_the_stream(duration_s, starts_s)
     assert windows.grid(duration_s) * windows.TICK_S == pytest.approx(starts_s)
 
 
-@pytest.mark.parametrize("size", [{"window_s": 5.1}, {"stride_s": 0.0}, {"stride_s": 0.33}, {"stride_s": -1.0}])
+@pytest.mark.parametrize(
+    "size",
+    [
+        *({"window_s": 5.1}, {"window_s": np.inf}, {"window_s": np.nan}),
+        *({"stride_s": 0.0}, {"stride_s": 0.33}, {"stride_s": -1.0}, {"stride_s": np.nan}),
+    ],
+)
 def test_lengths_that_are_no_whole_ticks_are_refused(size):
     with pytest.raises(UsageError, match=next(iter(size))):
         windows.grid(20.0, **size)
