@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from motionseek.errors import ArchiveError, ModelError
 from motionseek.indexer.catalog import Catalog, Row
-from motionseek.indexer.encode import Encoding, one_thread
+from motionseek.indexer.encode import Encoding, beside
 from motionseek.indexer.feed import Claim, Item, Message
 from motionseek.indexer.filters import Filter
 from motionseek.indexer.prepare import Encoders, End, Head, Looked, Needs, Piece, Signals
@@ -54,12 +54,16 @@ class Run:
     limit: int | None = None
     estimator: str = ""
     """Of poses in videos that come without any."""
+    readers: int = 1
+    """Processes that read meanwhile."""
     tally: Tally = field(default_factory=Tally)
     done: int = 0
     _open: dict[str, _Open] = field(default_factory=dict)
     _claimed: dict[str, _Open] = field(default_factory=dict)
     _reading: set[str] = field(default_factory=set)
     """The recording_id of each that is claimed."""
+    _planned: set[str] = field(default_factory=set)
+    """Of each that a dry run would have read."""
     _known: dict[str, Failure] = field(default_factory=dict)
     _displaced: list[str] = field(default_factory=list)
     _needs: dict[tuple[frozenset[str], str], Needs] = field(default_factory=dict)
@@ -69,6 +73,8 @@ class Run:
         """What to do with content met at a place; see `Feed`."""
         if recording_id in self._reading:
             return Claim("later")
+        if recording_id in self._planned:
+            return Claim("nothing")
         known = self.catalog.readable(recording_id)
         held = set(known["fingerprints"]) if known else set()
         # Poses that were found once stay, so whatever makes the recording be read again looks for them again.
@@ -169,6 +175,7 @@ class Run:
             return None
         self._let_go(item)
         if opened is not None:
+            self._planned.add(identity.recording_id)
             self.tally.planned += 1
             return self._event(item, "new")
         self.tally.skipped += 1
@@ -185,7 +192,7 @@ class Run:
             labels[opened.recording_id] = opened.head.row["labels"]
             pieces += [one for one in opened.told if isinstance(one, Signals)]
         encoding = Encoding(self._encoders(several[0].fingerprints), self.window_s, labels)
-        with self.tally.timed("encode"), one_thread():
+        with self.tally.timed("encode"), beside(self.readers):
             tables = list(encoding.together(pieces))
         rows = []
         for item, opened in zip(items, several, strict=True):
@@ -212,7 +219,8 @@ class Run:
                     self._writer.add(row, new=self._is_new(opened))
                 events.append(self._whole(item, opened, row))
             else:
-                with self.tally.timed("encode"):
+                # Pictures take long passes, and their readers little of the cores.
+                with self.tally.timed("encode"), beside(self.readers if isinstance(message, Signals) else 0):
                     for name, rows in opened.encoding.take(message):
                         self._writer.stage(opened.recording_id, name, rows, spill=opened.fresh)
                 if isinstance(message, Signals) and not message.last:
@@ -237,8 +245,9 @@ class Run:
             row["fingerprints"] = sorted({*row["fingerprints"], POSE + opened.estimator})
         if not opened.fingerprints and known:
             row |= {"status": known["status"], "reason": known["reason"]}
-            if any(name.startswith(POSE) for name in known["fingerprints"]):
-                row["streams"] = [*row["streams"], *self._found_poses(opened.recording_id)]
+        looked = known is not None and any(name.startswith(POSE) for name in known["fingerprints"])
+        if looked and not any(modality == "pose" for _, modality in self._encoders(opened.fingerprints)):
+            row["streams"] = [*row["streams"], *self._found_poses(opened.recording_id)]
         return row
 
     def _whole(self, item: Item, opened: _Open, row: Row) -> Event:

@@ -76,6 +76,8 @@ def test_copies_met_at_the_same_time_are_one_recording(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     for name in "abcd":
         write_imu(tmp_path / "s" / f"{name}.csv", 1)
+    planned = index(tmp_path / "s", tmp_path / "a", models=[Linear()], dry_run=True)
+    assert (planned.planned, planned.skipped) == (1, 3)
     report = index(tmp_path / "s", tmp_path / "a", models=[Linear()], limits=Limits(workers=4))
     assert (report.indexed, report.skipped) == (1, 3)
     (row,) = Store.open(tmp_path / "a").recordings().to_pylist()

@@ -1,10 +1,14 @@
 """A bare video becomes searchable by the movement of the people in it."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import motionseek as ms
+from motionseek.encoders.base import Embeddings
 from motionseek.errors import MissingExtra, UsageError
 from motionseek.indexer.pipeline import index
 from motionseek.indexer.store import Store
@@ -48,6 +52,27 @@ def test_a_copy_at_another_place_keeps_them(archive, tmp_path):
     row = Store.open(folder).recordings().to_pylist()[0]
     assert str(copy) in row["uris"]
     assert json.dumps(row["streams"]).count("blazepose-full") == 2
+
+
+class Brightness:
+    """A frame's vector is how bright it is."""
+
+    space, modality, levels = "brightness", "video", ("global",)
+    rate_hz, window_s, fingerprint = 1.0, 0.0, "brightness"
+
+    def encode(self, batch, mask=None, *, raw=False):
+        return Embeddings(global_=batch.mean((1, 2, 3)).astype(np.float32))
+
+
+def test_a_further_model_that_sees_no_pose_keeps_them(archive, tmp_path):
+    folder, clip = shutil.copytree(archive[0], tmp_path / "a"), archive[1]
+    encoders = {("brightness", "video"): Brightness()}
+    further = SimpleNamespace(fingerprint="brightness", card={"name": "brightness"}, encoders=encoders)
+    before = Store.open(folder).recordings().to_pylist()[0]["streams"]
+    assert index([clip], folder, models=["starter", further]).indexed == 1
+    (row,) = Store.open(folder).recordings().to_pylist()
+    assert [s["modality"] for s in row["streams"]] == ["video", "pose", "pose"]
+    assert row["streams"][1:] == before[1:]
 
 
 def test_what_cannot_estimate_is_said_before_anything_is_read(tmp_path, monkeypatch):
