@@ -15,6 +15,8 @@ from motionseek.types import Float32, Float64, Modality, Moment, Narration
 
 OVERLAP = 0.5
 """Of two hits that share more than this of the shorter one, only the better stays."""
+INSTANT_S = 1e-3
+"""What is shorter is no stretch: as an answer is printed, it would begin where it ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,8 @@ def _overlap(a: Moment, b: Moment) -> float:
 
 
 def moment_at(loaded: Loaded, found: Found, i: int, target: Modality, confidence: float) -> Moment | None:
-    """The moment of `target` that a window shows; None where text is wanted and nothing was said there."""
+    """The moment of `target` that a window shows; None where the target has nothing there: nothing was said, or the
+    stretch that is meant lies beyond the stream on whose edge the window lies."""
     columns, row = found.plan.opened.columns, int(found.row[i])
     source = loaded.sources[found.recording_id(i)]
     through: Modality = columns.modality[row].item()
@@ -108,6 +111,8 @@ def moment_at(loaded: Loaded, found: Found, i: int, target: Modality, confidence
             return None
         start_s, end_s, caption = told.start_s, told.end_s, told.text
     first_s, last_s = source.spans[target]
+    if min(end_s, last_s) - max(start_s, first_s) < INSTANT_S <= last_s - first_s:
+        return None
     start_s = min(max(start_s, first_s), last_s)
     return Moment(
         rank=1,

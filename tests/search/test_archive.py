@@ -281,3 +281,21 @@ def test_parts_are_compared_with_their_own_kind(archive, takes):
     as_wrist = archive.search(knee, target="imu", k=1, placement="right_wrist")
     assert as_wrist[0].score < 0.95
     assert len(PARTS) == 6
+
+
+def test_what_lies_beyond_the_film_is_no_moment_of_it(archive, takes):
+    """The film ends at 13 s: the last windows of the sensors that lie on it mean, trimmed, what comes after."""
+    worn = takes[10].imus[0]
+    for start_s in (12.5, 13.0, 13.5):
+        query = worn.crop(Span(start_s, start_s + 5))
+        found = archive.search(query, target="video", through="imu", k=50, group=False)
+        assert min(m.end_s - m.start_s for m in found) > 0
+        best = found[0]
+        there = start_s < 13.0
+        assert (best.recording_id == takes[10].recording_id and best.score > 0.9) == there
+        assert not there or (best.start_s, best.end_s) == pytest.approx((start_s, 13.0), abs=0.02)
+    windows, vectors = archive.store.vectors("clip", "global", Filter(modality="imu"))
+    mine = np.array(windows["recording_id"].to_pylist()) == takes[10].recording_id
+    for vector in vectors[mine]:
+        found = archive.search(vector - vectors.mean(axis=0), target="video", through="imu", k=50, group=False)
+        assert min(m.end_s - m.start_s for m in found) > 0
