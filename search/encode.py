@@ -187,6 +187,8 @@ def video_probes(query: Query, encoder: Encoder) -> Probes:
     if query.video is None:
         raise QueryError(f"{query.said} is no video")
     times = frame_times(query.video)
+    shift_s = 0.0 if query.video_start_s is None else query.video_start_s - float(times[0])
+    times = times + shift_s
     span = query.span or Span(float(times[0]), float(times[-1]) + 1e-3)
     start_s, end_s = max(span.start_s, float(times[0])), min(span.end_s, float(times[-1]) + 1e-3)
     if start_s >= end_s:
@@ -196,7 +198,7 @@ def video_probes(query: Query, encoder: Encoder) -> Probes:
     count = max(1, round(window_s * encoder.rate_hz))
     wanted = np.minimum(starts[:, None] + (np.arange(count) + 0.5) * window_s / count, times[-1])
     size = getattr(encoder, "frame_size", None)
-    frames = np.stack([frames_at(query.video, row, size=size) for row in wanted])
+    frames = np.stack([frames_at(query.video, row, size=size) for row in wanted - shift_s])
     found = encoder.encode(frames)
     if found.global_ is None:
         raise ModelError(f"the encoder of video in the space {encoder.space} gives no global vectors")

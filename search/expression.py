@@ -12,9 +12,9 @@ wearer are one term: `left_wrist:a.csv & left_knee:b.csv`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 from motionseek.errors import QueryError
@@ -92,7 +92,7 @@ def _term(kind: str, written: str, units: Mapping[str, str] | None) -> Query:
         placement = None if before in _SENSES else before
         modality = before if before in _SENSES else "imu"  # type: ignore[assignment]
     written = re.sub(r"^'(.*)'", r"\1", written)
-    if modality is None and not Path(written).exists():
+    if modality is None and not os.path.exists(written):
         file, span = split_span(written)
         if span is not None and _MOMENT.fullmatch(str(file)) and not file.exists():
             return Query.of_moment(written)

@@ -29,7 +29,7 @@ from motionseek.errors import QueryError, UsageError
 from motionseek.search.correlate import cosine, lags, pearson
 from motionseek.search.encode import tokens_of
 from motionseek.search.limbs import RATE_HZ, Trace, limb_trace, parts_seen, sensor_trace
-from motionseek.search.query import TABLE_SUFFIXES, poses_of, sensors_of, split_span, worn_at
+from motionseek.search.query import TABLE_SUFFIXES, is_there, poses_of, sensors_of, split_span, worn_at
 from motionseek.search.sync import MIN_OVERLAP_S, SPACE
 from motionseek.search.traces import CHANCE_S, MIN_SPEED_RPS
 from motionseek.types import ANY_PART, PARTS, Bool, Float32, Float64, Imu, PoseTrack
@@ -139,6 +139,8 @@ def locate(
     sensors, tracks = all_sensors(imu, units=units), _tracks(media, units)
     if not (np.isfinite(offset_s) and np.isfinite(max_offset_s) and max_offset_s >= 0):
         raise QueryError("offset_s must be finite, and max_offset_s finite and not negative")
+    if min_score is not None and not np.isfinite(min_score):
+        raise QueryError(f"min_score must be finite, not {min_score:g}")
     _refuse_shared_parts(sensors)
     steps = int(np.floor(max_offset_s * RATE_HZ + 1e-9))
     offsets_s = offset_s + np.arange(-steps, steps + 1) / RATE_HZ
@@ -172,7 +174,7 @@ def all_sensors(
     if not isinstance(source, str | Path):
         return sensors_of(source, placement=placement)
     file, span = split_span(source)
-    if file.suffix.lower() in TABLE_SUFFIXES or not file.exists():
+    if file.suffix.lower() in TABLE_SUFFIXES or not is_there(file):
         return sensors_of(source, placement=placement, units=units)
     from motionseek.indexer.readers import read
 

@@ -6,6 +6,7 @@ surroundings, because a token of motion is only what it is beside its neighbours
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +31,8 @@ class Query:
     Queries add up: `Query.of("jumping") + moment - "cycling"`, `0.5 * Query.of("walking")`. A sum is answered in the
     spaces of vectors that understand every term: unit vectors are added with their weights.
 
-    imus: sensors of one wearer on one clock.   video: a file.   vector: (D,) of the space `clip`.
+    imus: sensors of one wearer on one clock.   video: a file; video_start_s: when its first frame is shown on the clock
+    of its recording, None where that is the file's.   vector: (D,) of the space `clip`.
     like: what a recording of the archive is called, as for `Archive.recording_id`.   terms: (weight, query) of a sum.
     span: the stretch that is meant, on the stream's clock; None means all of it.   said: the query as it was written.
     """
@@ -45,6 +47,7 @@ class Query:
     span: Span | None = None
     like: str = ""
     terms: tuple[tuple[float, Query], ...] = ()
+    video_start_s: float | None = None
 
     @classmethod
     def of(cls, value: object, *, placement: str | None = None) -> Query:
@@ -182,7 +185,7 @@ class Query:
         """
         file, span = split_span(path)
         said = str(path)
-        if not _is_there(file):
+        if not is_there(file):
             raise QueryError(f"{file}: there is no such file to search with")
         if file.suffix.lower() in TABLE_SUFFIXES and modality in (None, "imu"):
             query = cls("imu", said, imus=(Imu.load(file, placement=placement, units=units),))
@@ -207,7 +210,7 @@ class Query:
                 raise QueryError(f"{file} shows several people ({people}): give the PoseTrack of one")
             return cls("pose", said, pose=recording.poses[0])
         if recording.video and modality in (None, "video"):
-            return cls("video", said, video=Path(recording.video.path))
+            return cls("video", said, video=Path(recording.video.path), video_start_s=recording.video.start_s)
         raise QueryError(
             f"{file} holds no {modality or 'IMU, pose or video'}; it has: {', '.join(recording.modalities)}"
         )
@@ -247,7 +250,7 @@ def split_span(path: str | Path) -> tuple[Path, Span | None]:
     """`F@a-b` → F and its span; a file whose own name looks like that is taken as a file."""
     text = str(path)
     found = _SPAN.match(text)
-    if not found or Path(text).exists():
+    if not found or os.path.exists(text):
         return Path(text), None
     start_s, end_s = float(found["start"]), float(found["end"])
     if start_s >= end_s:
@@ -255,9 +258,10 @@ def split_span(path: str | Path) -> tuple[Path, Span | None]:
     return Path(found["path"]), Span(start_s, end_s)
 
 
-def _is_there(file: Path) -> bool:
-    """Whether a file or folder is there, or what one of many recordings in a file is named by: "file#part"."""
-    return file.exists() or Path(str(file).partition("#")[0]).is_file()
+def is_there(file: Path) -> bool:
+    """Whether a file or folder is there, or what one of many recordings in it is named by: "file#part"."""
+    holder, hash_, _ = str(file).rpartition("#")
+    return os.path.exists(file) or (bool(hash_) and os.path.exists(holder))
 
 
 def worn_at(imus: Sequence[Imu], placement: str | None) -> tuple[Imu, ...]:
@@ -294,7 +298,8 @@ def sensors_of(
 def poses_of(
     media: PoseTrack | Recording | str | Path, *, units: Mapping[str, str] | None = None
 ) -> tuple[PoseTrack, ...]:
-    """The people seen: as given, or of a recording; cropped where the path says `@a-b`. Raises QueryError for none."""
+    """The people seen: as given, or of a recording; where the path says `@a-b` those seen then, cropped. Raises
+    QueryError for none."""
     if isinstance(media, PoseTrack):
         return (media,)
     recording, span = (media, None) if isinstance(media, Recording) else recording_of(media, units=units)
@@ -303,7 +308,10 @@ def poses_of(
             f"{recording.uri} holds no body pose ({'+'.join(recording.modalities)} only), and a worn sensor is aligned "
             "with the body: run a pose estimator over the video and name its keypoints in a recording.json beside it"
         )
-    return recording.poses if span is None else tuple(track.crop(span) for track in recording.poses)
+    if span is None:
+        return recording.poses
+    seen = [track for track in recording.poses if ((track.t_s >= span.start_s) & (track.t_s < span.end_s)).any()]
+    return tuple(track.crop(span) for track in seen or recording.poses[:1])
 
 
 def recording_of(media: str | Path, *, units: Mapping[str, str] | None = None) -> tuple[Recording, Span | None]:
@@ -311,7 +319,7 @@ def recording_of(media: str | Path, *, units: Mapping[str, str] | None = None) -
     from motionseek.indexer.readers import read
 
     file, span = split_span(media)
-    if not _is_there(file):
+    if not is_there(file):
         raise QueryError(f"{file}: there is no such file to align with")
     return read(file, units=units), span
 

@@ -144,6 +144,9 @@ def test_bad_input():
         locate(sensor(1), [])
     with pytest.raises(QueryError, match="max_offset_s"):
         locate(sensor(1), ann, max_offset_s=-1)
+    for least in (np.nan, np.inf):
+        with pytest.raises(QueryError, match="min_score must be finite"):
+            locate(sensor(1), ann, min_score=least)
     with pytest.raises(QueryError, match="no such file"):
         locate(sensor(1), "nowhere")
     with pytest.raises(UsageError, match="same part"):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from swings import body, forearm
+from test_export import film
 
-from motionseek.errors import QueryError
-from motionseek.search.query import Query, split_span, worn_at
+from motionseek.demo.recordings import write_pose
+from motionseek.encoders.base import Embeddings
+from motionseek.errors import QueryError, UsageError
+from motionseek.search.encode import video_probes
+from motionseek.search.locate import all_sensors
+from motionseek.search.query import Query, is_there, poses_of, split_span, worn_at
 from motionseek.types import Span
 
 
@@ -86,3 +92,79 @@ def test_one_recording_of_many_in_a_file_is_named_by_its_part(tmp_path):
     assert query.meant == (1, 3)
     with pytest.raises(QueryError, match="no such file"):
         Query.from_file(f"{tmp_path}/nowhere.json#walk")
+    # What holds it may be a folder, and its own path have the sign.
+    (tmp_path / "C#").mkdir()
+    assert is_there(tmp_path / "C#" / "recordings.json#walk") is False
+    (tmp_path / "C#" / "recordings.json").touch()
+    assert is_there(tmp_path / "C#" / "recordings.json#walk")
+    assert is_there(Path(f"{tmp_path}#cam01"))
+    assert not is_there(Path("#cam01"))
+
+
+def test_the_sensors_of_one_recording_of_many_may_be_of_several_wearers(tmp_path):
+    for name in ("walk_ann", "walk_bob"):
+        watch = forearm(np.arange(0, 5, 0.02))
+        table = np.c_[watch.acc_t_s, watch.acc_mps2, watch.gyro_rps]
+        header = "t_s,ax_mps2,ay_mps2,az_mps2,gx_rps,gy_rps,gz_rps"
+        np.savetxt(tmp_path / f"{name}.csv", table, delimiter=",", header=header, comments="")
+    worn = [{"path": f"{{trial}}_{who}.csv", "placement": "right_wrist", "person": who} for who in ("ann", "bob")]
+    (tmp_path / "recordings.json").write_text(json.dumps({"imu": worn}))
+    with pytest.raises(QueryError, match="several people"):
+        Query.from_file(f"{tmp_path}/recordings.json#walk")
+    assert [imu.person for imu in all_sensors(f"{tmp_path}/recordings.json#walk")] == ["ann", "bob"]
+
+
+def test_a_path_that_cannot_be_is_no_file(tmp_path):
+    for written in ("a" * 300, f"{'a' * 300}@1-2", str(tmp_path / "watch.csv" / "b")):
+        with pytest.raises(QueryError, match="no such file"):
+            Query.from_file(written)
+        with pytest.raises(QueryError, match="no such file"):
+            Query.parse(f'"x" + {written}')
+
+
+def a_scene(folder, *, video_start_s=None):
+    """Two people, seen one after the other, each with a sensor; and a film, if it is said when it starts."""
+    folder.mkdir()
+    seen = {"ann": np.arange(0, 8, 1 / 30), "bob": np.arange(20, 28, 1 / 30)}
+    held = {"pose": [], "imu": []}
+    for name, t_s in seen.items():
+        write_pose(folder / f"{name}.json", body(t_s))
+        held["pose"].append({"path": f"{name}.json", "person": name})
+        watch = forearm(t_s)
+        table = np.c_[watch.acc_t_s, watch.acc_mps2, watch.gyro_rps]
+        header = "t_s,ax_mps2,ay_mps2,az_mps2,gx_rps,gy_rps,gz_rps"
+        np.savetxt(folder / f"{name}.csv", table, delimiter=",", header=header, comments="")
+        held["imu"].append({"path": f"{name}.csv", "placement": "left_wrist", "person": name})
+    if video_start_s is not None:
+        film(folder / "film.mp4", seconds=4)
+        held["video"] = {"path": "film.mp4", "start_s": video_start_s}
+    (folder / "recording.json").write_text(json.dumps(held))
+    return folder
+
+
+def test_who_is_not_seen_in_a_stretch_is_left_out_of_it(tmp_path):
+    scene = a_scene(tmp_path / "scene")
+    assert [track.person for track in poses_of(scene)] == ["ann", "bob"]
+    (bob,) = poses_of(f"{scene}@21-25")
+    assert (bob.person, bob.start_s, bob.end_s) == ("bob", pytest.approx(21), pytest.approx(25, abs=0.05))
+    with pytest.raises(UsageError, match="10-12 s lies outside"):
+        poses_of(f"{scene}@10-12")
+
+
+def test_a_film_is_asked_on_the_clock_of_its_recording(tmp_path):
+    class Looks:
+        """Its vector is the picture itself."""
+
+        space, window_s, rate_hz, frame_size = "clip", 5.0, 10.0, None
+
+        def encode(self, frames):
+            return Embeddings(global_=frames.reshape(len(frames), -1).astype(np.float32))
+
+    scene = a_scene(tmp_path / "scene", video_start_s=100.0)
+    by_file = Query.from_file(f"{scene / 'film.mp4'}@0.5-1.5", modality="video")
+    by_recording = Query.from_file(f"{scene}@100.5-101.5", modality="video")
+    asked, expected = video_probes(by_recording, Looks()), video_probes(by_file, Looks())
+    assert np.array_equal(asked.vector, expected.vector)
+    assert asked.start_s == pytest.approx(expected.start_s + 100)
+    with pytest.raises(QueryError, match=r"spans 100.00-103.96 s"):
+        video_probes(Query.from_file(f"{scene}@0.5-1.5", modality="video"), Looks())
