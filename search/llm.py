@@ -23,6 +23,8 @@ from motionseek.search.segments import Segment
 
 KEY = "MOTIONSEEK_LLM_KEY"
 TIMEOUT_S = 60.0
+LONGEST_S = 1e9
+"""More seconds than this a socket cannot wait."""
 MOST_BYTES = 2**20
 INSTRUCTION = (
     "You answer questions about what one person did. All that is known is the log below, made from body sensors: one "
@@ -43,17 +45,22 @@ class Endpoint:
     plain_http: bool = False
 
     def __post_init__(self) -> None:
-        at = urlsplit(self.url)
-        if at.scheme not in ("http", "https") or not at.hostname:
-            raise UsageError(f"{self.url!r} is no address of an endpoint: give one like http://127.0.0.1:11434/v1")
+        wrong = UsageError(f"{self.url!r} is no address of an endpoint: give one like http://127.0.0.1:11434/v1")
+        try:
+            at = urlsplit(self.url)
+            sound = at.port != 0 and f"{at.path}{at.query}".isascii()
+        except ValueError as error:
+            raise wrong from error
+        if at.scheme not in ("http", "https") or not at.hostname or not sound:
+            raise wrong
         if at.username or at.password:
             raise UsageError(f"the address of the endpoint must not hold a key: put it into ${KEY}")
         if at.scheme == "http" and not self.plain_http and not _is_here(at.hostname):
             raise UsageError(f"{self.url} is not encrypted and another machine: use https, or allow plain http")
         if not self.model.strip():
             raise UsageError("name the model that the endpoint shall answer with")
-        if not self.timeout_s > 0:
-            raise UsageError(f"timeout_s must be positive, not {self.timeout_s}")
+        if not 0 < self.timeout_s < LONGEST_S:
+            raise UsageError(f"timeout_s must be positive, and less than {LONGEST_S:g}, not {self.timeout_s}")
 
     @property
     def completions(self) -> str:
@@ -67,7 +74,7 @@ def log_lines(segments: Sequence[Segment]) -> str:
 
 def answer_freely(endpoint: Endpoint, segments: Sequence[Segment], question: str) -> str:
     """What the model says. Raises ModelError, saying what went wrong and where, for an endpoint that does not answer,
-    refuses, or answers with something else."""
+    refuses, or answers with something else; UsageError for a key that cannot be sent."""
     asked = {
         "model": endpoint.model,
         "temperature": 0,
@@ -77,8 +84,10 @@ def answer_freely(endpoint: Endpoint, segments: Sequence[Segment], question: str
         ],
     }
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    if os.environ.get(KEY):
-        headers["Authorization"] = f"Bearer {os.environ[KEY]}"
+    if key := os.environ.get(KEY, "").strip():
+        if not (key.isascii() and key.isprintable()):
+            raise UsageError(f"${KEY} holds characters that no key has: set it anew")
+        headers["Authorization"] = f"Bearer {key}"
     request = urllib.request.Request(endpoint.completions, json.dumps(asked).encode(), headers, method="POST")
     handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
     if _is_here(urlsplit(endpoint.url).hostname or ""):

@@ -130,13 +130,28 @@ def test_addresses():
         ("ftp://a/v1", "no address"),
         ("a.example/v1", "no address"),
         ("https://me:key@a.example/v1", "must not hold a key"),
+        ("http://[::1/v1", "no address"),
+        ("http://127.0.0.1:99999/v1", "no address"),
+        ("http://127.0.0.1:9/vé", "no address"),
     ):
         with pytest.raises(UsageError, match=says):
             Endpoint(url, "m")
     with pytest.raises(UsageError, match="name the model"):
         Endpoint("https://a.example/v1", " ")
-    with pytest.raises(UsageError, match="timeout_s"):
-        Endpoint("https://a.example/v1", "m", timeout_s=0)
+    for timeout_s in (0, float("nan"), float("inf"), 1e12):
+        with pytest.raises(UsageError, match="timeout_s"):
+            Endpoint("https://a.example/v1", "m", timeout_s=timeout_s)
+
+
+def test_a_key_with_a_line_end_is_sent_without_and_one_that_cannot_be_is_told(stub, monkeypatch):
+    monkeypatch.setenv("MOTIONSEEK_LLM_KEY", "secret\n")
+    assert ask(DAY, NAMES, "was it a lazy day?", llm=Endpoint(stub.url, "tiny")).kind == "free"
+    assert stub.seen[0][1]["Authorization"] == "Bearer secret"
+    for key in ("se\ncret", "secr…"):
+        monkeypatch.setenv("MOTIONSEEK_LLM_KEY", key)
+        with pytest.raises(UsageError, match="MOTIONSEEK_LLM_KEY holds") as error:
+            ask(DAY, NAMES, "was it a lazy day?", llm=Endpoint(stub.url, "tiny"))
+        assert key not in str(error.value)
 
 
 def test_the_command(stub, archive_dir, model, takes, monkeypatch, capsys):
