@@ -27,6 +27,8 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"what", "what"),
     (r"did|was|were|have|has|is|does|do", "whether"),
 )
+_WORD = re.compile(r"(?:[^\W_]|')+")
+"""Letters and digits of any script."""
 _FILLER = frozenset(
     (
         *("a", "an", "the", "i", "we", "he", "she", "they", "it", "you", "person", "somebody", "someone", "there"),
@@ -105,7 +107,7 @@ def ask(segments: Sequence[Segment], classes: Sequence[str], question: str, *, l
 
 
 def _exactly(segments: Sequence[Segment], classes: Sequence[str], question: str) -> Answer:
-    words = re.findall(r"[a-z0-9']+", question.lower())
+    words = _WORD.findall(question.lower())
     said = " ".join(words)
     begun = [(kind, found.end()) for pattern, kind in _KINDS if (found := re.match(rf"({pattern})\b", said))]
     if not begun:
@@ -196,7 +198,7 @@ def stem(word: str) -> str:
 def _activity(words: Sequence[str], classes: Sequence[str], question: str) -> str:
     """The one class that the words name, wholly or by a first word that no other class has."""
     asked = [stem(word) for word in words]
-    names = {name: [stem(w) for w in re.findall(r"[a-z0-9']+", name.lower())] for name in (*classes, NOTHING)}
+    names = {name: [stem(w) for w in _WORD.findall(name.lower())] for name in (*classes, NOTHING)}
     whole = [name for name, stems in names.items() if set(stems) <= set(asked)]
     if whole:
         longest = max(len(names[name]) for name in whole)

@@ -146,6 +146,17 @@ def test_answers(question, value, starts):
     assert answer.to_json()["evidence"] == [s.to_json() for s in answer.evidence]
 
 
+def test_activities_may_be_named_in_any_script():
+    day = (Segment(0, 3, "跳", 0.5), Segment(3, 8, "läuft schnell", 0.5))
+    names = ("跳", "走", "läuft schnell")
+    assert ask(day, names, "how long did I 跳?").value == 3
+    assert ask(day, names, "how long did she 走?").value == 0
+    assert ask(day, names, "how long, läuft?").value == 5
+    for question in ("how long did I?", "how long did I 飛?"):
+        with pytest.raises(QueryError, match="not understood"):
+            ask(day, names, question)
+
+
 @pytest.mark.parametrize(
     ("question", "why"),
     [
