@@ -83,7 +83,8 @@ def export(
 
     All streams are cut at the moment's times: sensors whose clock is not the film's are cut wrongly until `sync` has
     said by how much. A recording that cannot be read, or was changed since it was indexed, is reported, not raised.
-    Raises UsageError where the folder exists and is not empty, or a moment's recording is not in the archive.
+    Raises UsageError where the folder exists and is not empty or cannot be made, or a moment's recording is not in the
+    archive.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -96,8 +97,11 @@ def export(
     unknown = sorted({m.recording_id for m in moments} - set(archive.sources))
     if unknown:
         raise UsageError(f"the archive {archive.store.uri} has no recording {unknown[0]}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be made: {error.strerror}") from error
     try:
         files, failed = _fill(archive, moments, scratch, clips, sensors, around_s, formats, progress)
         scratch.chmod(0o755)
@@ -136,13 +140,15 @@ def _fill(
                 failed.append((moment.rank, held))
             else:
                 try:
+                    if sensors:
+                        row["sensors"] = _write_sensors(held.imus, span, home)
                     if clips and held.video is not None and _meets(held.video, span):
                         home.mkdir(exist_ok=True)
                         row["clip"] = f"{home.name}/clip.mp4"
                         write_clip(held.video, span, home / "clip.mp4")
-                    if sensors:
-                        row["sensors"] = _write_sensors(held.imus, span, home)
                 except MediaError as error:
+                    # What was written before a picture could not be read is no clip.
+                    (home / "clip.mp4").unlink(missing_ok=True)
                     row["clip"] = None
                     failed.append((moment.rank, error.reason))
         if progress:

@@ -253,3 +253,35 @@ def test_the_command(world, tmp_path, capsys):
     assert code == 2
     assert "not both" in err
     assert run("--out", tmp_path / "out2")[0] == 2
+
+
+def test_a_film_that_is_damaged_further_on_leaves_its_sensors_and_no_part_of_a_clip(tmp_path, model, monkeypatch):
+    monkeypatch.setattr("motionseek.search.export.CHUNK_BYTES", 10 * 3 * 64 * 48)
+    take = tmp_path / "take"
+    take.mkdir()
+    film(take / "film.mp4")
+    held = bytearray((take / "film.mp4").read_bytes())
+    at = held.index(b"mdat")
+    size = int.from_bytes(held[at - 4 : at], "big")
+    damaged = slice(at + 4 + size // 2, at + size - 12)
+    held[damaged] = np.random.default_rng(0).bytes(len(held[damaged]))
+    (take / "film.mp4").write_bytes(held)
+    write_imu(an_imu(T_S), take / "watch.csv")
+    said = {"video": {"path": "film.mp4"}, "imu": [{"path": "watch.csv", "placement": "left_wrist"}]}
+    (take / "recording.json").write_text(json.dumps(said))
+    assert not index([take], tmp_path / "archive", models=[model]).failed
+    archive = open_archive(tmp_path / "archive", models=[model])
+    written = export(archive, [a_moment(archive, 2.0, 9.0)], tmp_path / "out")
+    ((rank, reason),) = written.failed
+    assert rank == 1
+    assert "damaged" in reason
+    assert not list((tmp_path / "out").rglob("clip.mp4"))
+    (sensor,) = written.files
+    assert Imu.load(tmp_path / "out" / sensor).start_s == 2.0
+
+
+def test_a_folder_that_cannot_be_made_is_named(world, tmp_path):
+    _, archive = world
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"file/out: cannot be made"):
+        export(archive, [a_moment(archive, 102.0, 104.0)], tmp_path / "file" / "out")
