@@ -80,7 +80,8 @@ class Explanation:
         for name, mean, cosine in zip(self.rows, self.mean, self.cosine, strict=True):
             lines.append(f"  {name:{wide}}  {'    -' if np.isnan(mean) else f'{mean:5.2f}'}  {_bars(cosine)}")
         if len(self.t_s):
-            inside = (self.t_s + self.step_s > m.start_s + 1e-6) & (self.t_s < m.end_s - 1e-6)
+            # A narration has no steps: it begins where it begins.
+            inside = (self.t_s + max(self.step_s, 1e-5) > m.start_s + 1e-6) & (self.t_s < m.end_s - 1e-6)
             marks = "".join("=" if i else " " for i in inside)
             ends = f"{self.t_s[0]:.1f} to {self.t_s[-1] + self.step_s:.1f} s, = is the moment"
             lines.append(f"  {'':{wide}}         {marks}  {ends}")

@@ -109,6 +109,7 @@ def test_a_narration_is_itself(archive):
     why = archive.explain("someone does 9", moment)
     assert why.cosine.shape == (1, 1)
     assert (why.mean[0], why.t_s[0]) == (pytest.approx(1, abs=1e-3), 2.0)
+    assert "=  2.0 to 2.0 s, = is the moment" in why.text()
 
 
 def test_json_and_text_say_the_same(archive, takes):
