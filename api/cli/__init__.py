@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 import click
 
@@ -45,6 +46,15 @@ class Verbs(click.Group):
         verb: click.Command = import_module(f"motionseek.cli.{cmd_name}").verb
         return verb
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # Whoever read the output has seen enough, which click would call a failure; nothing may be written to it
+            # at exit either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(0) from error
+
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("motionseek"), prog_name="motionseek")
@@ -75,10 +85,11 @@ def main(args: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; nothing may be written to it at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except OSError as error:
+        # A full disk, a folder that may not be looked into: the system says what and where.
+        click.echo(f"Error: {error}", err=True)
+        _as_json(given, type(error).__name__, str(error))
+        sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)
 
 

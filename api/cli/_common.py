@@ -73,7 +73,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     for column in columns:
         drawn.add_column(column, overflow="fold", justify="right" if column.endswith(("_s", "score", "#")) else "left")
     for row in rows:
-        drawn.add_row(*(Text(str(cell)) for cell in row))
+        drawn.add_row(*(Text(" ".join(str(cell).splitlines())) for cell in row))
     with console.capture() as capture:
         console.print(drawn)
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))

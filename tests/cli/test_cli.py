@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from motionseek.cli import VERBS, cli, main
+from motionseek.cli._common import table
 from motionseek.indexer.store import Store
 from motionseek.types import PoseTrack
 
@@ -198,3 +199,29 @@ def test_models_are_listed(capsys):
     assert code == 0
     for about in json.loads(out)["models"]:
         assert {"name", "fingerprint", "encoders", "card"} == set(about)
+
+
+def test_what_the_system_refuses_is_2_without_a_traceback(capsys, tmp_path):
+    (tmp_path / "file").touch()
+    code, out, err = run(capsys, "demo", tmp_path / "file" / "demo")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith("Error: ")
+    code, out, _ = run(capsys, "demo", tmp_path / "file" / "demo", "--json")
+    assert (code, set(json.loads(out)["error"])) == (2, {"type", "message"})
+
+
+def test_who_stops_reading_is_no_failure():
+    verb = [sys.executable, "-c", "from motionseek.cli import main; main(['models', 'list'])"]
+    with subprocess.Popen(verb, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as called:
+        called.stdout.close()
+        assert called.stderr.read() == ""
+    assert called.returncode == 0
+
+
+def test_a_row_of_a_piped_table_is_a_line(capsys):
+    table("", ("caption", "score"), [("she walks\nand\r\nsits", "0.5"), ("x", "1")])
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["caption", "score"],
+        ["she", "walks", "and", "sits", "0.5"],
+        ["x", "1"],
+    ]
