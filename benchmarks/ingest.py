@@ -15,7 +15,7 @@ Seconds leave out loading models; those of `index` have everything else in them,
 recorded seconds a second of `index` over those of the slower of the other two, medians of several turns. cpu_s: of the
 process that encodes; where other work shares the machine, it says more than the clock.
 Memory: peak of the indexing process beyond what it is once the models are loaded and warm, and of a reader process;
-beside that of 10 recordings. About half an hour on two cores.
+beside that of 10 recordings. About half an hour on two cores; of what is set to 0 --out keeps what it holds.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def run_way(way: str, sources: Path, models: list[str], workers: int, threads: i
     """In this process; see `measured`."""
     import torch
 
-    torch.set_num_threads(threads)
+    # While it encodes sensors `index` leaves readers their cores by itself; its indexes it builds with all of them.
+    torch.set_num_threads(threads + workers if way == "index" and len(models) == 1 else threads)
     from motionseek.indexer.feed import Claim, Feed, Item, Limits
     from motionseek.indexer.pipeline import index
     from motionseek.indexer.prepare import Head, Needs
@@ -258,7 +259,8 @@ def main() -> None:
         print(json.dumps(run_way(args.way, args.sources, args.model, args.workers, args.threads, args.folder)))
         return
     shared = (args.workers, args.threads)
-    report: dict[str, Any] = {
+    held = json.loads(args.out.read_text()) if args.out and args.out.is_file() else {}
+    report: dict[str, Any] = held | {
         "machine": machine(),
         "load_before": round(os.getloadavg()[0], 1),
         "workers": args.workers,

@@ -232,11 +232,11 @@ class Encoding:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch in the calling thread alone: in short passes other threads cost more than they bring, and readers need the
-    cores."""
+def beside(readers: int) -> Iterator[None]:
+    """Torch leaves a core to each of so many readers: in the short passes of sensors and poses, threads that wait for a
+    core cost more than they bring."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(max(1, threads - readers))
     try:
         yield
     finally:

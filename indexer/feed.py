@@ -97,6 +97,11 @@ class Feed:
         self._stamps: Mapping[str, Stamp] = {}
         self.read_s = 0.0
 
+    @property
+    def readers(self) -> int:
+        """Processes that were started."""
+        return len(self._children)
+
     def start(self, files: int) -> None:
         """As many children as so many files need, so that they are ready when they are asked."""
         for _ in range(len(self._children), min(self._limits.children, files)):

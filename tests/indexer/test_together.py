@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from synthetic import Linear, imu, recording, write_imu
 from test_store import contents
 
 from motionseek.encoders.model import load_model
 from motionseek.indexer import encode
-from motionseek.indexer.encode import Encoding
+from motionseek.indexer.encode import Encoding, beside
 from motionseek.indexer.feed import Limits
 from motionseek.indexer.pipeline import index
 from motionseek.indexer.prepare import Needs, Signals, prepare
@@ -58,6 +59,25 @@ def test_recordings_encoded_together_have_the_rows_of_each_alone(
     assert turned == want
     assert ahead.windows == {name: one.windows[name] for name, one in alone.items()}
     assert [ahead.quality(name) for name in labels] == [alone[name].quality(name) for name in labels]
+
+
+def test_rows_are_the_same_whatever_cores_readers_leave() -> None:
+    model = load_model("starter", device="cpu")
+    encoders = {key: model.encoders[key] for key in model.encoders if key[1] != "text"}
+    take = recording(3, 30.0)
+    pieces = [m for m in prepare(take, Needs.of(encoders, 5.0, 1.0)) if isinstance(m, Signals)]
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        found = []
+        for readers, threads in ((0, 4), (2, 2), (9, 1)):
+            with beside(readers):
+                assert torch.get_num_threads() == threads
+                found.append(rows_of(Encoding(encoders, 5.0, {take.recording_id: ()}).together(pieces)))
+            assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
 
 
 def test_what_is_indexed_in_turns_has_the_rows_of_what_is_indexed_at_once(tmp_path: Path) -> None:
