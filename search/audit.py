@@ -130,7 +130,7 @@ def audit(
     where: which recordings.   model: one with a "motion" space, for the body; without it no training is used.
     tolerance_s: clocks further apart than this are "off". What is wrong with a recording is a finding, never raised.
     """
-    if max_offset_s <= 0 or tolerance_s < 0:
+    if not (max_offset_s > 0 and tolerance_s >= 0):
         raise UsageError("max_offset_s must be above 0 and tolerance_s not below 0")
     rows = store.recordings(where, ["recording_id", "uris", "source_format", "extra", "status", "reason"]).to_pylist()
     findings: list[Finding] = []

@@ -71,7 +71,7 @@ def _offset(finding: Finding) -> str:
 
 
 def _article(finding: Finding, tolerance_s: float) -> str:
-    said = [finding.check and f"{finding.check} {finding.person or finding.camera}".strip()]
+    said = [finding.check and escape(f"{finding.check} {finding.person or finding.camera}".strip())]
     a = finding.alignment
     if a is not None:
         drift = "" if a.drift_ppm is None else f"drift {a.drift_ppm:+.1f} ± {a.drift_error_ppm:.1f} ppm"

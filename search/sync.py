@@ -146,6 +146,8 @@ def sync(
     where a side is not there, MediaError where a file cannot be read, MissingExtra where a picture is to be followed
     and opencv is not installed.
     """
+    if max_offset_s is not None and not max_offset_s >= 0:
+        raise QueryError(f"max_offset_s must not be negative, nor NaN: {max_offset_s:g}")
     sensors = sensors_of(imu, placement=placement, units=units)
     if not isinstance(media, PoseTrack):
         recording, span = recording_of(media, units=units)

@@ -19,7 +19,8 @@ from motionseek.encoders.simulate.headcam import HeadCamera, HeadMotion, write_f
 from motionseek.errors import UsageError
 from motionseek.indexer.pipeline import index
 from motionseek.search.archive import open as open_archive
-from motionseek.search.audit_page import write_page
+from motionseek.search.audit import AuditReport, Finding
+from motionseek.search.audit_page import page, write_page
 from motionseek.types import Imu
 
 pytest.importorskip("cv2", reason="pip install 'motionseek[camera]'")
@@ -95,8 +96,9 @@ def test_worst_first_with_the_right_offsets(report):
 def test_tolerance_and_bad_arguments(archive):
     opened = open_archive(archive)
     assert opened.audit(tolerance_s=2.0).counts["off"] == 0
-    with pytest.raises(UsageError, match="max_offset_s"):
-        opened.audit(max_offset_s=0)
+    for wrong in ({"max_offset_s": 0}, {"max_offset_s": np.nan}, {"tolerance_s": -1}, {"tolerance_s": np.nan}):
+        with pytest.raises(UsageError, match="max_offset_s"):
+            opened.audit(**wrong)
 
 
 def test_on_the_command_line(archive, tmp_path):
@@ -114,8 +116,8 @@ def test_on_the_command_line(archive, tmp_path):
 
 def test_a_page_with_pictures_worst_first(report, tmp_path):
     write_page(report, tmp_path / "audit.html")
-    page = (tmp_path / "audit.html").read_text(encoding="utf-8")
-    articles = page.split("<article>")[1:]
+    drawn = (tmp_path / "audit.html").read_text(encoding="utf-8")
+    articles = drawn.split("<article>")[1:]
     assert [re.search(r'class="verdict"[^>]*>(\w+)<', a)[1] for a in articles] == [f.verdict for f in report.findings]
     for article, finding in zip(articles, report.findings, strict=True):
         assert html.escape(finding.uri) in article
@@ -123,9 +125,15 @@ def test_a_page_with_pictures_worst_first(report, tmp_path):
         assert article.count("<svg") == (0 if finding.alignment is None else 3)
     late = articles[3]
     assert "-1.25" in late
-    assert not re.search(r"nan|inf,|src=|href=", page, re.IGNORECASE)
+    assert not re.search(r"nan|inf,|src=|href=", drawn, re.IGNORECASE)
     with pytest.raises(UsageError, match="cannot be written"):
         write_page(report, tmp_path / "no" / "such" / "folder.html")
+
+
+def test_names_on_the_page_are_no_markup():
+    finding = Finding("ab", "<uri>", "body", "ok", "", "<b>ann", "")
+    assert "<b>ann" not in page(AuditReport((finding,), 0.1))
+    assert "body &lt;b&gt;ann" in page(AuditReport((finding,), 0.1))
 
 
 def test_the_page_shows_the_traces_apart_and_then_together(report):

@@ -78,6 +78,9 @@ def test_stillness_is_refused():
 
 def test_bounded_offsets():
     t_s, seen_s = np.arange(0, 20, 0.01), np.arange(0, 20, 1 / 30)
+    for wrong in (-1.0, np.nan):
+        with pytest.raises(QueryError, match="max_offset_s"):
+            sync(forearm(t_s), body(seen_s), max_offset_s=wrong)
     found = sync(forearm(t_s), body(seen_s, clock_s=seen_s + 4), max_offset_s=1.0)
     assert not found.accepted or abs(found.offset_s) <= 1.0
 
