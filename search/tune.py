@@ -153,8 +153,10 @@ def _built(loaded: Loaded, space: str, level: Level, settings: dict[str, Any]) -
 def _keep(store: Store, index: AnnIndex) -> None:
     try:
         ann_files.save(store.ann_dir, index, ann_files.built_from(store, index.space, index.level))
-    except PermissionError as error:
-        raise ArchiveError(f"{store.ann_dir} cannot be written to: what was measured cannot be kept") from error
+    except OSError as error:
+        raise ArchiveError(
+            f"{store.ann_dir} cannot be written to ({error.strerror or error}): what was measured cannot be kept"
+        ) from error
 
 
 def _lists(index: AnnIndex, aim: float) -> float:

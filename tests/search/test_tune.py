@@ -124,6 +124,15 @@ def test_wrong_aims_and_archives_without_windows_are_refused(tmp_path, archive):
         tune(tmp_path / "empty")
 
 
+def test_what_cannot_be_kept_is_said(archive):
+    store = Store.open(archive)
+    measured = ann.open_index(store, "motion", "global")
+    shutil.rmtree(archive / "ann")
+    (archive / "ann").touch()
+    with pytest.raises(ArchiveError, match="what was measured cannot be kept"):
+        tuning._keep(store, measured)
+
+
 def test_command(archive, model, monkeypatch):
     monkeypatch.setattr("motionseek.search.loaded.load", lambda name: model)
     said = CliRunner().invoke(
