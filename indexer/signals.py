@@ -329,23 +329,32 @@ def _shown(
     if model is None or "video" not in model.encoders or store.table(f"{space}_global") is None:
         return None
     films = store.windows(Filter(modality="video"), ["window_id", "recording_id", "start_s"])
-    recordings = np.array(films["recording_id"].to_pylist(), np.str_)
-    start_s = films["start_s"].to_numpy()
-    row, at_s = np.array(windows["recording_id"], np.str_), np.array(windows["start_s"])
-    found = np.full(len(row), -1, np.int64)
-    for recording in np.unique(recordings):
-        film, mine = np.flatnonzero(recordings == recording), np.flatnonzero(row == recording)
-        nearest = np.abs(at_s[mine][:, None] - start_s[film]).argmin(1)
-        close = np.abs(at_s[mine] - start_s[film][nearest]) <= model.stride_s / 2 + 1e-6
-        found[mine[close]] = film[nearest[close]]
-    return found.tolist(), _films(store, str(space), films, recordings)
+    if not len(films):
+        return None
+    recordings = films["recording_id"].combine_chunks().dictionary_encode()
+    codes, start_s = recordings.indices.to_numpy(), films["start_s"].to_numpy()  # both in order, as windows come
+    row = pc.index_in(pa.array(windows["recording_id"], pa.string()), value_set=recordings.dictionary).fill_null(-1)
+    order = np.argsort(row.to_numpy(), kind="stable")
+    at_s, found = np.array(windows["start_s"]), np.full(len(order), -1, np.int64)
+    each = np.arange(len(recordings.dictionary))
+    for film, mine in zip(_slices(codes, each), _slices(row.to_numpy()[order], each), strict=True):
+        shown_s, asked = start_s[film], order[mine]
+        after = np.clip(np.searchsorted(shown_s, at_s[asked]), 1, len(shown_s) - 1) if len(shown_s) > 1 else 0
+        before = np.maximum(after - 1, 0)
+        nearest = np.where(at_s[asked] - shown_s[before] <= shown_s[after] - at_s[asked], before, after)
+        close = np.abs(at_s[asked] - shown_s[nearest]) <= model.stride_s / 2 + 1e-6
+        found[asked[close]] = film.start + nearest[close]
+    return found.tolist(), _films(store, str(space), films, recordings.dictionary.to_pylist())
 
 
-def _films(
-    store: Store, space: str, films: pa.Table, recordings: npt.NDArray[np.str_]
-) -> Iterator[tuple[list[str], Float32]]:
+def _slices(codes: npt.NDArray[np.integer[Any]], wanted: npt.NDArray[np.integer[Any]]) -> list[slice]:
+    """Where each of `wanted` lies in sorted codes."""
+    ends = np.searchsorted(codes, wanted, side="right").tolist()
+    return list(map(slice, np.searchsorted(codes, wanted).tolist(), ends))
+
+
+def _films(store: Store, space: str, films: pa.Table, order: Sequence[str]) -> Iterator[tuple[list[str], Float32]]:
     """The vectors of all video windows, in the order of `films`; one without a vector is zero."""
-    order = list(dict.fromkeys(recordings.tolist()))
     for first in range(0, len(order), RECORDINGS_PER_READ):
         some = tuple(order[first : first + RECORDINGS_PER_READ])
         held, vectors = store.vectors(space, "global", Filter(modality="video", recording_id=some))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import D, HashedWords, Linear, imu, pose
+from synthetic import D, HashedWords, Linear, imu, pose, recording, write_imu
 
 from motionseek.encoders.preprocess import IMU_SLOTS, imu_grid, pose_grid
 from motionseek.encoders.train.augment import Augment
@@ -15,11 +15,14 @@ from motionseek.encoders.train.dataset import WindowData, WindowSettings
 from motionseek.encoders.train.files import TrainingFiles
 from motionseek.errors import ArchiveError, UsageError
 from motionseek.indexer import signals
+from motionseek.indexer.catalog import recording_row
 from motionseek.indexer.pipeline import index
 from motionseek.indexer.readers import read
 from motionseek.indexer.signals import training_files
 from motionseek.indexer.store import Filter, Store
-from motionseek.types import Span
+from motionseek.indexer.windows import of_video
+from motionseek.indexer.writer import Writer
+from motionseek.types import Span, VideoRef
 
 
 def write_take(folder: Path, seed: int, person: str, duration_s: float = 9.0) -> None:
@@ -131,6 +134,39 @@ def test_what_is_there_is_not_read_again_and_what_changed_is(tmp_path: Path, mon
     assert not whole.folder.exists()
     assert len(set(TrainingFiles(more.folder).recordings.tolist())) == 4
     assert not list((archive / "train").rglob("*.tmp"))
+
+
+class Film:
+    """Stands for an encoder of pictures."""
+
+    space, modality, levels = "clip", "video", ("global",)
+    rate_hz, window_s, fingerprint = 1.0, 0.0, "film"
+
+
+def test_each_window_has_the_picture_nearest_in_time(tmp_path: Path) -> None:
+    model, rng = Linear(), np.random.default_rng(0)
+    model.encoders |= {("clip", "video"): Film()}
+    for seed in range(3):
+        write_imu(tmp_path / f"{seed}.csv", seed, 20.0)
+    index([tmp_path / f"{seed}.csv" for seed in range(3)], tmp_path / "a", models=[model])
+    without = TrainingFiles(training_files(tmp_path / "a").folder)  # a model that sees, and nothing to be seen
+    assert set(without.windows["video"].to_pylist()) == {-1}
+    for seed, length_s in enumerate((5.0, 12.3, 47.0)):
+        take = recording(seed, video=VideoRef("clip.mp4", float(rng.uniform(0, 9)), length_s, 30.0, (64, 48)))
+        assert take.video is not None
+        with Writer(tmp_path / "a") as writer:
+            rows = of_video(take, take.video, window_s=5.0, stride_s=1.0).to_rows([])
+            writer.add(recording_row(take, [take.uri], [], 1.0), {"windows": rows}, new=True)
+    store = Store.open(tmp_path / "a")
+    films = store.windows(Filter(modality="video")).to_pylist()
+    owner = [films[i]["recording_id"] for i in rng.integers(len(films), size=200)] + ["nobody"]
+    start_s = np.round(rng.uniform(-5, 60, size=201), 1)
+    found, _ = signals._shown(store, "clip", {"recording_id": owner, "start_s": start_s.tolist()}) or ([], None)
+    for row, its, at_s in zip(found, owner, start_s, strict=True):
+        apart = {i: abs(film["start_s"] - at_s) for i, film in enumerate(films) if film["recording_id"] == its}
+        nearest = min(apart, key=lambda i: apart[i], default=-1)
+        assert row == (nearest if apart and apart[nearest] <= 0.5 + 1e-6 else -1)
+    assert max(found) > 0
 
 
 def test_a_recording_that_moved_away_is_said(tmp_path: Path) -> None:
