@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from motionseek.errors import ArchiveError
 from motionseek.indexer import ann_files
 from motionseek.indexer.ann_files import why_stale
 from motionseek.indexer.nearest import AnnIndex, Int64, Kind, Rows, import_faiss, one_thread_for
@@ -44,7 +46,7 @@ def open_index(store: Store, space: str, level: Level, tell: Tell | None = None,
     """The index of (space, level): from its files where they fit the archive, else built from Lance and written.
 
     written: the archive was just written to, so that nobody expects them to fit.
-    Raises ArchiveError where the archive has no such vectors, MissingExtra without FAISS.
+    Raises ArchiveError where the archive has no such vectors or the disk is full, MissingExtra without FAISS.
     """
     import_faiss()
     found = ann_files.load(store, space, level)
@@ -57,7 +59,13 @@ def open_index(store: Store, space: str, level: Level, tell: Tell | None = None,
             else logging.WARNING,
             f"{store.ann_dir / name}.faiss: {found}; building it again",
         )
-        found = build_index(store, space, level, tell=tell)
+        try:
+            found = build_index(store, space, level, tell=tell)
+        except OSError as error:
+            raise ArchiveError(
+                f"{store.ann_dir}: the index {name} cannot be written: {error.strerror or error}: mend it and run "
+                f"again; the tables are whole"
+            ) from error
     return _with_gpu(found)
 
 
@@ -84,9 +92,10 @@ def build_index(
     if write:
         try:
             ann_files.save(store.ann_dir, ann, depends)
-        except PermissionError:
+        except OSError as error:
             # An archive that may only be read is searched all the same; its index is built at each opening.
-            return ann
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
     return ann
 
 

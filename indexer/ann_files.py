@@ -101,13 +101,15 @@ def load(store: Store, space: str, level: Level) -> AnnIndex | str:
         return why
     faiss = import_faiss()
     path = card_path(store.ann_dir, space, level)
-    card = _card(path)
-    windows_path, *faiss_paths = files = _files(store.ann_dir, space, level, card["blocks"])
-    windows = pa.ipc.open_file(pa.memory_map(str(windows_path))).read_all()
-    blocks = [faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC) for file in faiss_paths]
-    found = AnnIndex(
-        space, level, card["kind"], card["recall_at_10"], card["fingerprint"], card["parameters"], windows, blocks
-    )
+    try:
+        card = _card(path)
+        windows_path, *faiss_paths = files = _files(store.ann_dir, space, level, card["blocks"])
+        windows = pa.ipc.open_file(pa.memory_map(str(windows_path))).read_all()
+        blocks = [faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC) for file in faiss_paths]
+        measured = card["kind"], card["recall_at_10"], card["fingerprint"], card["parameters"]
+    except (OSError, RuntimeError, ValueError, KeyError) as error:  # damaged without a change of size or time
+        return f"it cannot be read ({' '.join(str(error).split())[:200]})"
+    found = AnnIndex(space, level, *measured, windows, blocks)
     if any(block.ntotal != len(windows) for block in blocks) or _card(path) != card:
         return "another process is writing it"
     _note(path, card, files)
@@ -142,7 +144,11 @@ def save(folder: Path, ann: AnnIndex, depends: dict[str, Any]) -> None:
 
 
 def _write_block(block: Any, path: Path) -> None:
-    import_faiss().write_index(block, str(path))
+    """Raises OSError."""
+    try:
+        import_faiss().write_index(block, str(path))
+    except RuntimeError as error:  # FAISS's word for a full disk
+        raise OSError(str(error).rpartition("failed: ")[2]) from error
 
 
 def _card(path: Path) -> dict[str, Any]:

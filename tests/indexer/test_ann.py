@@ -1,12 +1,17 @@
 import builtins
+import errno
 import json
+import os
+import resource
+import shutil
 
+import faiss
 import numpy as np
 import pytest
 from synthetic import Linear, recording, unit
 
-from motionseek.errors import MissingExtra, QueryError
-from motionseek.indexer import ann, nearest
+from motionseek.errors import ArchiveError, MissingExtra, QueryError
+from motionseek.indexer import ann, ann_files, nearest
 from motionseek.indexer.ann import Rows, open_index
 from motionseek.indexer.pipeline import index
 from motionseek.indexer.store import Store
@@ -166,6 +171,47 @@ def test_a_sidecar_that_cannot_be_believed_means_building_again(store, damage):
     assert ann.why_stale(store, "motion", "global")
     open_index(store, "motion", "global")
     assert ann.why_stale(store, "motion", "global") == ""
+
+
+@pytest.mark.parametrize("name", ["motion_global.faiss", "motion_global.arrow"])
+def test_damage_that_changes_neither_size_nor_time_means_building_again(store, name):
+    query = open_index(store, "motion", "global").vectors(np.arange(3))
+    want = open_index(store, "motion", "global").search(query, 5)
+    path = store.ann_dir / name
+    whole, stat = path.read_bytes(), path.stat()
+    path.write_bytes(bytes(len(whole)))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    again = open_index(store, "motion", "global").search(query, 5)
+    assert again[0] == pytest.approx(want[0])
+    assert path.read_bytes() == whole
+
+
+def test_a_full_disk_is_said(store, tmp_path):
+    archive = shutil.copytree(store.root, tmp_path / "a")
+    shutil.rmtree(archive / "ann")
+    block = faiss.IndexFlatIP(64)
+    block.add(np.zeros((100, 64), np.float32))
+    was = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, was[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            ann_files._write_block(block, tmp_path / "block.faiss")
+        with pytest.raises(ArchiveError, match=r"motion_global cannot be written: .* the tables are whole"):
+            open_index(Store.open(archive), "motion", "global")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, was)
+
+
+def test_an_archive_that_may_only_be_read_is_searched_all_the_same(store, tmp_path, monkeypatch):
+    archive = shutil.copytree(store.root, tmp_path / "a")
+    shutil.rmtree(archive / "ann")
+
+    def refuse(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(ann_files, "_replace", refuse)
+    assert len(open_index(Store.open(archive), "motion", "global")) == len(open_index(store, "motion", "global"))
+    assert not list((archive / "ann").iterdir())
 
 
 def test_a_file_of_another_model_or_older_tables_is_built_again(store):
