@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motionseek.indexer.filters import Filter
@@ -108,7 +108,7 @@ class Catalog:
 
 def _exists(uri: str) -> bool:
     """A path, or "path#part" where a file holds many recordings."""
-    return Path(uri).exists() or Path(uri.rpartition("#")[0] or uri).exists()
+    return os.path.exists(uri) or os.path.exists(uri.rpartition("#")[0] or uri)
 
 
 def read_again(row: Row, uri: str) -> Recording:

@@ -126,6 +126,13 @@ def test_a_copy_that_is_still_there_stays_listed(tmp_path):
     assert uris == [[str(tmp_path / "one"), str(tmp_path / "two")]]
 
 
+def test_a_place_that_cannot_even_be_looked_for_is_no_copy(tmp_path):
+    index(replace(recording(0), uri="x" * 5000), tmp_path / "a", models=[Linear()])
+    report = index(recording(0), tmp_path / "a", models=[Linear()])
+    assert (report.skipped, report.failed) == (1, ())
+    assert Store.open(tmp_path / "a").recordings()["uris"].to_pylist() == [[recording(0).uri]]
+
+
 def test_changed_content_replaces_what_lay_there(tmp_path):
     index([recording(0), recording(1)], tmp_path / "a", models=[Linear()])
     index(replace(recording(2), uri="take-0"), tmp_path / "a", models=[Linear()])
