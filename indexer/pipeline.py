@@ -185,9 +185,7 @@ def _report(tally: Tally, began: float, indexes: Mapping[str, Mapping[str, Any]]
 
 
 def _stamps(store: Store) -> dict[str, Stamp]:
-    table = store.table("files")
-    rows = table.search().to_arrow().to_pylist() if table is not None else []
-    return {row["path"]: Stamp(**row) for row in rows}
+    return {row["path"]: Stamp(**row) for row in store.files().to_pylist()}
 
 
 def build_indexes(store: Store) -> dict[str, dict[str, Any]]:
@@ -201,13 +199,7 @@ def build_indexes(store: Store) -> dict[str, dict[str, Any]]:
         for level in levels:
             name = vector_table_name(space, level)
             if store.table(name) is not None:
-                try:
-                    ann = open_index(store, space, level, written=True)
-                except OSError as error:
-                    raise ArchiveError(
-                        f"{store.ann_dir}: the index {name} cannot be written: {error.strerror or error}: mend it and "
-                        f"run again; the tables are whole"
-                    ) from error
+                ann = open_index(store, space, level, written=True)
                 built[name] = {"kind": ann.kind, "rows": len(ann), "recall_at_10": ann.recall}
     return built
 

@@ -32,11 +32,13 @@ def repair(archive: str | Path) -> list[Finding]:
                 f"{archive}: {finding.table}: {finding.detail}. Nothing can be mended without it: restore the folder "
                 f"from a copy, or index the sources into a new archive"
             )
-    with Writer(archive) as writer:
+    with Writer(archive, finish=False) as writer:  # what cannot be read keeps removals from being finished
         found = []
         for check in CHECKS:
             writer.store.refresh()
             found += [_mended(writer, finding) for finding in check(Look(writer.store))]
+            if check is CHECKS[0]:
+                writer.finish_removals()
         if any(finding.kind == "stale" for finding in found):
             build_indexes(writer.store)
     return found

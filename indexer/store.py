@@ -21,6 +21,7 @@ from motionseek.errors import ArchiveError
 from motionseek.indexer.filters import Filter, one_of
 from motionseek.indexer.place import Place
 from motionseek.indexer.schema import (
+    FILES,
     FORMAT,
     FORMAT_KEY,
     MODELS,
@@ -128,16 +129,26 @@ class Store:
     # -- tables
 
     def table(self, name: str, *, create: pa.Schema | None = None) -> Any | None:
-        """The LanceDB table, or None where nothing was ever written to it."""
+        """The LanceDB table, or None where nothing was ever written to it. Raises ArchiveError for a damaged one."""
         if name not in self._tables and name in self._names:
             try:
-                self._tables[name] = self._db.open_table(name)
+                self._tables[name] = self._opened(name)
             except ValueError:  # its folder was made, and then its writer was killed
                 self._names.discard(name)
         if name not in self._tables and create is not None:
             self._tables[name] = self._db.create_table(name, schema=create, exist_ok=True)
             self._names.add(name)
         return self._tables.get(name)
+
+    def _opened(self, name: str) -> Any:
+        """Raises ValueError where there is none."""
+        try:
+            table = self._db.open_table(name)
+        except (OSError, RuntimeError) as error:
+            raise ArchiveError(_damaged(self.uri, name, error)) from error
+        if not table.schema.names:  # as LanceDB reads a list of versions that holds nothing but zeros
+            raise ArchiveError(_damaged(self.uri, name, "it has no columns"))
+        return table
 
     def need(self, name: str) -> Any:
         """The LanceDB table. Raises ArchiveError where it is not there."""
@@ -165,7 +176,7 @@ class Store:
             for name in sorted(self._names):
                 try:
                     self.table(name)
-                except (OSError, RuntimeError):  # a damaged table: whoever asks for it is told
+                except ArchiveError:  # a damaged table: whoever asks for it is told
                     continue
             # What was committed or removed meanwhile would be half there.
             if self._tables["recordings"].version == self._recordings().version:
@@ -174,9 +185,9 @@ class Store:
 
     def _recordings(self) -> Any:
         try:
-            return self._db.open_table("recordings")
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ArchiveError(f"{self.uri}: the table recordings cannot be read: {error}") from error
+            return self._opened("recordings")
+        except ValueError as error:
+            raise ArchiveError(_damaged(self.uri, "recordings", error)) from error
 
     def versions(self, space: str, level: Level) -> dict[str, int]:
         """Versions of the tables that an index over (space, level) is built from."""
@@ -234,6 +245,10 @@ class Store:
     def runs(self) -> pa.Table:
         """What was done to the archive, oldest first."""
         return self._read("runs", "", None, RUNS).sort_by("started")
+
+    def files(self) -> pa.Table:
+        """Files as they were when they were hashed."""
+        return self._read("files", "", None, FILES)
 
     # -- vectors
 
@@ -302,7 +317,7 @@ def _check_folder(root: Path, create: bool) -> None:
         raise ArchiveError(f"{root} holds other files ({', '.join(foreign[:3])}) and no archive: give a new folder")
 
 
-def _damaged(uri: str, table: str, error: Exception) -> str:
+def _damaged(uri: str, table: str, error: object) -> str:
     return f"{uri}: the table {table} cannot be read: {error}; `motionseek verify` says what is wrong"
 
 

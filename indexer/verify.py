@@ -87,7 +87,7 @@ class Look:
                 if name == "models":
                     store.models()
             except Exception as error:  # LanceDB's own panics among them
-                self.damaged[name] = " ".join(str(error).split())[:200]
+                self.damaged[name] = " ".join(str(error.__cause__ or error).split())[:200]
 
     def column(self, table: str, column: str) -> pa.ChunkedArray:
         if (table, column) not in self._columns:
@@ -311,6 +311,8 @@ def _foreign(look: Look) -> Iterator[Finding]:
 
 
 def _stale(look: Look) -> Iterator[Finding]:
+    if "windows" in look.damaged:
+        return
     for space in look.store.models():
         for level in LEVELS:
             name = vector_table_name(space, level)

@@ -46,7 +46,9 @@ IDS_PER_STEP = 1000
 class Writer:
     """The only writer of an archive: `with Writer(path) as writer`. Raises ArchiveLocked where there is another."""
 
-    def __init__(self, uri: str | Path) -> None:
+    def __init__(self, uri: str | Path, *, finish: bool = True) -> None:
+        """finish: removals that were cut off, before anything else."""
+        self._finish = finish
         self.store = Store.open(uri, create=True)
         self._stack = ExitStack()
         self._pending: list[Held] = []
@@ -68,7 +70,8 @@ class Writer:
         else:
             self._stack.enter_context(WriterLock(self.store.root))
         self.store.refresh()
-        self._finish_removals()
+        if self._finish:
+            self.finish_removals()
         return self
 
     def __exit__(
@@ -102,7 +105,7 @@ class Writer:
         if recording_id in self._spilled:
             self._spilled.discard(recording_id)
             self._settle()
-            self._finish_removals()
+            self.finish_removals()
 
     def add(
         self, recording: Mapping[str, Any], tables: Mapping[str, pa.Table] | None = None, *, new: bool = False
@@ -245,9 +248,10 @@ class Writer:
         if ids:
             with self._told("recordings"):
                 self.store.need("recordings").update(where=one_of("recording_id", ids), values={"status": "removed"})
-            self._finish_removals()
+            self.finish_removals()
 
-    def _finish_removals(self) -> None:
+    def finish_removals(self) -> None:
+        """Those that were cut off."""
         removed = self.store.need("recordings").search().where("status = 'removed'").select(["recording_id"])
         ids = [i for i in removed.to_arrow()["recording_id"].to_pylist() if i not in self._spilled]
         for first in range(0, len(ids), IDS_PER_STEP):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from synthetic import Linear, recording
+from synthetic import Linear, recording, write_imu
 
 import motionseek as ms
 from motionseek.cli import main
@@ -132,6 +132,24 @@ def no_table(name):
     return damage
 
 
+def no_versions(name, of):
+    """What a machine leaves that lost its power: files cut off, or as long as they were and all zeros."""
+
+    def damage(store):
+        for path in (store.root / "lance" / f"{name}.lance" / "_versions").iterdir():
+            path.write_bytes(of(path.read_bytes()))
+
+    return damage
+
+
+def cut(held):
+    return held[: len(held) // 2]
+
+
+def zeros(held):
+    return bytes(len(held))
+
+
 def flipped(name):
     def damage(store):
         path = store.ann_dir / name
@@ -170,6 +188,9 @@ DAMAGES = {
     "an unreadable table": (no_table("motion_global"), {("unreadable", "motion_global")}, True),
     "unreadable tokens": (no_table("motion_token"), {("unreadable", "motion_token")}, True),
     "unreadable windows": (no_table("windows"), {("unreadable", "windows")}, True),
+    "unreadable versions": (no_versions("motion_global", cut), {("unreadable", "motion_global")}, True),
+    "unreadable versions of tokens": (no_versions("motion_token", zeros), {("unreadable", "motion_token")}, True),
+    "unreadable versions of windows": (no_versions("windows", zeros), {("unreadable", "windows")}, True),
     "a flipped index": (flipped("motion_global.faiss"), {("stale", "motion_global.faiss")}, False),
     "flipped windows of an index": (flipped("motion_projected.arrow"), {("stale", "motion_projected.faiss")}, False),
     "a flipped sidecar": (flipped("motion_projected.json"), {("stale", "motion_projected.faiss")}, False),
@@ -177,7 +198,7 @@ DAMAGES = {
 }
 
 
-QUICK = ("two that differ", "windows lost", "an unreadable table", "a flipped index")
+QUICK = ("two that differ", "windows lost", "an unreadable table", "unreadable versions of windows", "a flipped index")
 
 
 @pytest.mark.parametrize("damage", [d if d in QUICK else pytest.param(d, marks=pytest.mark.slow) for d in DAMAGES])
@@ -195,6 +216,27 @@ def test_damage_is_found_mended_and_leaves_no_trace(archive, undisturbed, damage
     if again:
         report = takes(archive)
         assert report.indexed == TAKES if "unreadable" in damage else 0 < report.indexed < TAKES
+    assert verify(archive) == []
+    assert contents(archive) == undisturbed
+
+
+@pytest.mark.parametrize("of", [cut, zeros])
+def test_a_table_that_cannot_be_opened_is_said_by_whoever_asks(archive, of):
+    no_versions("windows", of)(Store.open(archive))
+    with pytest.raises(ArchiveError, match="`motionseek verify` says what is wrong"):
+        Store.open(archive).windows()
+    with pytest.raises(ArchiveError, match="windows"):
+        takes(archive)
+
+
+def test_a_removal_that_was_cut_off_and_a_table_that_cannot_be_read_are_both_mended(archive, undisturbed):
+    store = Store.open(archive)
+    store.need("recordings").update(where=f"recording_id = '{one_recording(store)}'", values={"status": "removed"})
+    no_versions("motion_global", cut)(store)
+    with pytest.raises(ArchiveError, match="motion_global"):
+        takes(archive)
+    repair(archive)
+    assert takes(archive).indexed == TAKES
     assert verify(archive) == []
     assert contents(archive) == undisturbed
 
@@ -217,6 +259,16 @@ def test_without_its_recordings_or_models_an_archive_cannot_be_mended(archive, t
     no_table(table)(Store.open(archive))
     with pytest.raises(ArchiveError, match=rf"{table}: .* Nothing can be mended without it"):
         repair(archive)
+
+
+def test_files_that_were_hashed_are_hashed_again_where_that_cannot_be_read(archive, tmp_path):
+    write_imu(tmp_path / "watch.csv", 7)
+    index(tmp_path / "watch.csv", archive, models=[Linear()])
+    no_table("files")(Store.open(archive))
+    with pytest.raises(ArchiveError, match=r"table files cannot be read.*`motionseek verify` says what is wrong"):
+        index(tmp_path / "watch.csv", archive, models=[Linear()])
+    assert [(f.kind, f.table, f.mended) for f in repair(archive)] == [("unreadable", "files", "table dropped")]
+    assert index(tmp_path / "watch.csv", archive, models=[Linear()]).skipped == 1
 
 
 def test_a_log_of_runs_that_cannot_be_read_is_given_up(archive):

@@ -185,7 +185,7 @@ def test_removal_takes_everything_and_is_finished_by_the_next_writer(tmp_path, m
     index([recording(i) for i in range(2)], tmp_path / "b", models=[Linear()])
     victim = recording(2).recording_id
     with Writer(archive) as writer:
-        monkeypatch.setattr(Writer, "_finish_removals", lambda self: None)
+        monkeypatch.setattr(Writer, "finish_removals", lambda self: None)
         writer.remove([victim])
     assert victim not in Store.open(archive).windows()["recording_id"].to_pylist()
     monkeypatch.undo()
