@@ -44,24 +44,27 @@ class Place:
         return cls(address, _cache() / "archives" / name, True)
 
     def connect(self) -> Any:
-        """The LanceDB connection. Raises ArchiveError where the object store does not answer or refuses."""
+        """The LanceDB connection. Raises ArchiveError where the object store does not answer or refuses, or the folder
+        cannot be made."""
         try:
             db = import_lancedb().connect(f"{self.uri}/lance" if self.remote else self.folder / "lance")
             if self.remote:
                 db.list_tables()
         except (OSError, RuntimeError, ValueError) as error:
-            raise ArchiveError(f"{self.uri} cannot be reached: {_said(error)}") from error
+            raise ArchiveError(f"{self.uri} cannot be {self._why(error)}") from error
         return db
+
+    def _why(self, error: Exception) -> str:
+        if not self.remote:
+            return f"opened: {getattr(error, 'strerror', None) or error}: give another folder"
+        said = " ".join(str(error).split())
+        names = (
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT (AWS_ALLOW_HTTP=true for one without "
+            "TLS)"
+        )
+        return f"reached: check the bucket's name and {names}; the store said: {said[:300]}"
 
 
 def _cache() -> Path:
     given = os.environ.get("MOTIONSEEK_CACHE")
     return Path(given) if given else Path.home() / ".cache" / "motionseek"
-
-
-def _said(error: Exception) -> str:
-    said = " ".join(str(error).split())
-    names = (
-        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT (AWS_ALLOW_HTTP=true for one without TLS)"
-    )
-    return f"check the bucket's name and {names}; the store said: {said[:300]}"

@@ -82,7 +82,10 @@ class Store:
         if "recordings" not in store._names and not create:
             raise ArchiveError(_no_archive(place.uri))
         if create:
-            store.ann_dir.mkdir(parents=True, exist_ok=True)
+            try:
+                store.ann_dir.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ArchiveError(f"{place.uri} cannot be written to: {error.strerror}") from error
             store.table("recordings", create=RECORDINGS)
         store.refresh()
         store._check_format()

@@ -49,7 +49,7 @@ def discover(
     folders that no reader knows, are passed over. What is known to be unreadable (a folder without permission, a named
     file that no reader knows) comes back as a Source with its `problem`, so that one bad file does not stop the rest.
     units: what the numbers of formats that leave it open are in, as in `checks.UNITS`; a manifest says it for itself.
-    Raises UsageError where a source does not exist, or `format` or a unit is unknown.
+    Raises UsageError where a source is empty or does not exist, or `format` or a unit is unknown.
     """
     if isinstance(sources, str | Path):
         raise UsageError("sources must be a list of paths")
@@ -137,6 +137,8 @@ def _readers(format: str) -> list[Reader]:
 
 def _named(given: str, readers: list[Reader]) -> Iterator[Source]:
     """The sources of one argument: a file, "file#part", or a folder."""
+    if not given:
+        raise UsageError("a source is empty: name a file or folder")
     path = Path(os.path.abspath(given))
     if not os.path.lexists(path):
         file, hash_, part = str(path).rpartition("#")

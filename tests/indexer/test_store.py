@@ -232,6 +232,12 @@ def test_what_is_no_archive_is_said_with_what_to_do(tmp_path):
         Store.open(tmp_path / "notes.txt")
     with pytest.raises(ArchiveError, match="folder"):
         Store.open("ftp://somewhere/archive")
+    with pytest.raises(ArchiveError, match="cannot be opened: Not a directory: give another folder"):
+        Store.open(tmp_path / "notes.txt" / "archive", create=True)
+    Store.open(tmp_path / "a", create=True).ann_dir.rmdir()
+    (tmp_path / "a" / "ann").touch()
+    with pytest.raises(ArchiveError, match="cannot be written to"):
+        Store.open(tmp_path / "a", create=True)
 
 
 def test_an_archive_of_a_later_format_is_refused(tmp_path, monkeypatch):

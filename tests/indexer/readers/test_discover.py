@@ -104,6 +104,8 @@ def test_what_does_not_exist_is_wrong_use(tree: Path) -> None:
         path = str(tree / name) if name else str(tree / "x" / "y")
         with pytest.raises(UsageError, match="does not exist"):
             discover([path])
+    with pytest.raises(UsageError, match="a source is empty"):
+        discover([""])  # as an unset variable of a shell is; it is not the folder we happen to be in
     with pytest.raises(UsageError, match="list"):
         discover(str(tree))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="vhs"):
