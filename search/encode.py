@@ -46,7 +46,11 @@ class Probes:
 def tokens_of(encoder: StreamEncoder, grid: Grid, hop_s: float) -> tuple[Float32, Bool]:
     """Tokens of PARTS every hop_s: (6, T, D) float32 unit-normalised and mask (6, T); token i starts at
     grid.start_s + i * hop_s. A sensor worn nobody knows where has none."""
-    found = encoder.encode(grid.x[None], grid.mask[None], hop_s=hop_s)
+    x, mask = grid.x, grid.mask
+    if (short := round(encoder.token_s * encoder.rate_hz) - x.shape[2]) > 0:
+        # What is shorter than a token is one that ends early.
+        x, mask = np.pad(x, ((0, 0), (0, 0), (0, short))), np.pad(mask, ((0, 0), (0, short)))
+    found = encoder.encode(x[None], mask[None], hop_s=hop_s)
     if found.token is None or found.mask is None:
         raise ModelError(f"the encoder of {encoder.modality} in the space {encoder.space} gives no tokens")
     parts = len(PARTS)

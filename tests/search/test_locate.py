@@ -102,6 +102,10 @@ def test_with_a_model(model):
     found = locate([sensor(3), sensor(1)], people, model=model, min_score=0.0)
     assert [worn.person for worn in found.sensors] == ["bob", "ann"]
     assert found.method.startswith("motion tokens")
+    # Who is seen for less than a token's length wears nothing, and is in nobody's way.
+    passing = replace(people[1], t_s=SEEN_S[:2], xy_px=people[1].xy_px[:2], confidence=people[1].confidence[:2])
+    found = locate(sensor(1), [people[0], passing], model=model, min_score=0.0)
+    assert where(found) == [("ann", "left_wrist")]
 
 
 @pytest.mark.parametrize("seed", range(5))

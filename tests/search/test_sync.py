@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,16 @@ def test_stillness_is_refused():
     t_s, seen_s = np.arange(0, 20, 0.01), np.arange(0, 20, 1 / 30)
     assert "sensors" in sync(forearm(t_s, still=True), body(seen_s)).reason
     assert "picture" in sync(forearm(t_s), body(seen_s, still=True)).reason
+
+
+@pytest.mark.parametrize("count", [3, 6])
+def test_a_few_samples_are_refused_with_a_model_too(model, count):
+    t_s = np.arange(count) * 0.02
+    wild = replace(forearm(t_s), gyro_rps=np.outer(9.0 * np.arange(count), [1, 0, 0]))
+    for worn, seen in ((wild, body(np.arange(0, 5, 1 / 30))), (forearm(np.arange(0, 5, 0.01)), body(t_s))):
+        found = sync(worn, seen, model=model)
+        assert not found.accepted
+        assert found.reason
 
 
 def test_bounded_offsets():
