@@ -10,11 +10,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -92,10 +93,10 @@ def answer_freely(endpoint: Endpoint, segments: Sequence[Segment], question: str
     handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
     if _is_here(urlsplit(endpoint.url).hostname or ""):
         handlers.append(urllib.request.ProxyHandler({}))
-    where = endpoint.completions
+    where, until = endpoint.completions, time.monotonic() + endpoint.timeout_s
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=endpoint.timeout_s) as response:
-            said = response.read(MOST_BYTES + 1)
+            said = _read(response, until)
     except urllib.error.HTTPError as error:
         with error:
             raise ModelError(f"{where} answered {error.code} {error.reason}: {_reason(error.read(4096))}") from error
@@ -109,6 +110,16 @@ def answer_freely(endpoint: Endpoint, segments: Sequence[Segment], question: str
     if len(said) > MOST_BYTES:
         raise ModelError(f"{where} answered with more than {MOST_BYTES} bytes")
     return _content(said, where)
+
+
+def _read(response: HTTPResponse, until: float) -> bytes:
+    """What it says, as far as MOST_BYTES and one more. Each wait has its own limit, and a trickle would outlast it."""
+    said = b""
+    while len(said) <= MOST_BYTES and (some := response.read1(MOST_BYTES + 1 - len(said))):
+        said += some
+        if time.monotonic() > until:
+            raise TimeoutError
+    return said
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -26,6 +26,7 @@ class Stub:
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict, dict]] = []
         self.status, self.body, self.headers, self.wait_s = 200, json.dumps(GOOD), {}, 0.0
+        self.pauses = 0
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -37,6 +38,10 @@ class Stub:
                 for name, value in stub.headers.items():
                     self.send_header(name, value)
                 self.end_headers()
+                for _ in range(stub.pauses):
+                    self.wfile.write(b" ")
+                    self.wfile.flush()
+                    time.sleep(0.05)
                 self.wfile.write(stub.body.encode())
 
             def log_message(self, *_: object) -> None:
@@ -116,6 +121,10 @@ def test_no_answer(stub):
     stub.wait_s = 1.0
     with pytest.raises(ModelError, match=r"within 0\.1 s"):
         ask(DAY, NAMES, "was it a lazy day?", llm=Endpoint(stub.url, "tiny", timeout_s=0.1))
+    stub.wait_s, stub.pauses = 0.0, 20
+    assert ask(DAY, NAMES, "was it a lazy day?", llm=Endpoint(stub.url, "tiny", timeout_s=5)).kind == "free"
+    with pytest.raises(ModelError, match=r"within 0\.2 s"):
+        ask(DAY, NAMES, "was it a lazy day?", llm=Endpoint(stub.url, "tiny", timeout_s=0.2))
     with pytest.raises(ModelError, match="cannot be reached"):
         ask(DAY, NAMES, "was it a lazy day?", llm=Endpoint("http://127.0.0.1:9/v1", "tiny"))
 
