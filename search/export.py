@@ -13,6 +13,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -126,6 +127,7 @@ def _fill(
     rows: list[dict[str, Any]] = []
     failed: list[tuple[int, str]] = []
     recordings: dict[str, Recording | str] = {}
+    left = Counter(moment.recording_id for moment in moments)
     for i, moment in enumerate(moments):
         row: dict[str, Any] = {**moment.to_json(), "clip": None, "sensors": []}
         del row["uri"]
@@ -134,6 +136,10 @@ def _fill(
             if moment.recording_id not in recordings:
                 recordings[moment.recording_id] = _again(archive, moment.recording_id)
             held = recordings[moment.recording_id]
+            # Recordings of hours are large: none stays longer than its last moment.
+            left[moment.recording_id] -= 1
+            if not left[moment.recording_id]:
+                del recordings[moment.recording_id]
             home = folder / f"{i + 1:04d}_{re.sub('[^0-9A-Za-z]', '_', moment.recording_id)[:12]}"
             span = Span(moment.start_s - around_s, moment.end_s + around_s)
             if isinstance(held, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from motionseek.indexer.readers import read
 from motionseek.indexer.video import frame_times, frames_at, probe
 from motionseek.search.archive import open as open_archive
 from motionseek.search.export import export, read_hits, write_clip, write_imu
-from motionseek.types import Imu, Moment, Span
+from motionseek.types import Imu, Moment, Recording, Span
 
 T_S = np.arange(0, 12, 0.01)
 
@@ -285,3 +286,24 @@ def test_a_folder_that_cannot_be_made_is_named(world, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"file/out: cannot be made"):
         export(archive, [a_moment(archive, 102.0, 104.0)], tmp_path / "file" / "out")
+
+
+def test_recordings_are_held_no_longer_than_their_last_moment(tmp_path, model):
+    for i in range(4):
+        write_imu(an_imu(T_S + i), tmp_path / f"{i}.csv")
+    assert not index([tmp_path / f"{i}.csv" for i in range(4)], tmp_path / "archive", models=[model]).failed
+    archive = open_archive(tmp_path / "archive", models=[model])
+    way = (0.5, {"global": 0.25}, "imu")
+    moments = [
+        Moment(1 + i, r, "", "imu", 5.0, 6.0, *way) for i, r in enumerate([*archive.sources, *archive.sources][:6])
+    ]
+    held = []
+
+    def count(done, total):
+        held.append(
+            sum(isinstance(thing, Recording) and thing.uri.startswith(str(tmp_path)) for thing in gc.get_objects())
+        )
+
+    assert len(export(archive, moments, tmp_path / "out", progress=count).files) == 6
+    # Two come again, two do not.
+    assert held == [1, 2, 3, 3, 2, 1]
