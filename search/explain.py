@@ -113,7 +113,13 @@ def explain(loaded: Loaded, asked: Query, moment: Moment) -> Explanation:
     if moment.offset_s is not None and asked.modality in ("imu", "pose") and loaded.streams(asked.modality):
         return _by_tokens(loaded, asked, moment, moment.offset_s)
     by_motion = moment.offset_s is not None
-    for space in sorted(vector_spaces(loaded, asked), key=lambda space: (space == "motion") != by_motion):
+    spaces = vector_spaces(loaded, asked)
+    if not spaces and asked.modality in ("imu", "pose"):
+        raise QueryError(
+            f"{asked.said} was compared with whole windows alone, which say no more than their score: search with "
+            "rerank='token' to explain what is found"
+        )
+    for space in sorted(spaces, key=lambda space: (space == "motion") != by_motion):
         if (found := _by_windows(loaded, asked, moment, space)) is not None:
             return found
     raise QueryError(f"no window of {moment.through} lies on the moment that {asked.said} can be compared with")

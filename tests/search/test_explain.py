@@ -10,6 +10,7 @@ from test_archive import brute_tokens
 
 import motionseek as ms
 from motionseek.cli import main
+from motionseek.encoders.model import Model
 from motionseek.search.calibrate import RIVALS
 from motionseek.types import PARTS, Moment, Span
 
@@ -146,6 +147,17 @@ def test_what_cannot_be_explained(archive, takes):
         archive.explain("jumping", Moment(1, "ab" * 32, "", "imu", 0.0, 1.0, 0.5, {}, "imu"))
     with pytest.raises(ms.QueryError, match="no window of imu lies on the moment"):
         archive.explain("jumping", Moment(1, moment.recording_id, "", "imu", 900.0, 901.0, 0.5, {}, "imu"))
+
+
+def test_a_score_of_whole_windows_of_motion_is_all_there_is_to_say(tmp_path, model, takes):
+    motion = {at: encoder for at, encoder in model.encoders.items() if at[0] == "motion"}
+    alone = Model("motion alone", dict(model.card), model.fingerprint, motion)
+    assert not ms.index(takes[:2], tmp_path / "archive", models=[alone]).failed
+    archive = ms.open(tmp_path / "archive", models=[alone])
+    query = takes[1].imus[0].crop(Span(3.0, 7.0))
+    moment = archive.search(query, target="imu", rerank="none", k=1)[0]
+    with pytest.raises(ms.QueryError, match="rerank='token'"):
+        archive.explain(query, moment)
 
 
 def test_on_the_command_line(archive_dir, model, monkeypatch, capsys):
