@@ -11,6 +11,7 @@ import platform
 import threading
 import time
 import uuid
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +25,8 @@ from motionseek.indexer.store import Store
 LEASE_S = 90.0
 """How long an archive stays locked after its writer was killed; also how far two machines' clocks may differ."""
 TABLE = "writer"
+FAILS = (OSError, RuntimeError, ValueError, ArchiveError)
+"""What comes of a store that does not answer."""
 
 
 class WriterLease:
@@ -37,6 +40,16 @@ class WriterLease:
         self._renewing = threading.Thread(target=self._renew, daemon=True)
 
     def __enter__(self) -> WriterLease:
+        try:
+            self._ask()
+        except (OSError, RuntimeError, ValueError) as error:
+            said = " ".join(str(error).split())[:300]
+            raise ArchiveError(f"{self._store.uri} cannot be written to; the store said: {said}") from error
+        self._renewing.start()
+        return self
+
+    def _ask(self) -> None:
+        """Raises ArchiveLocked where somebody else holds it."""
         table: Any = self._store.table(TABLE, create=LEASE)
         free = pa.Table.from_pylist([{"name": TABLE, "holder": "", "until": 0.0}], schema=LEASE)
         table.merge_insert("name").when_not_matched_insert_all().execute(free)
@@ -48,16 +61,15 @@ class WriterLease:
                 f"{self._store.uri} is being written by {who}: wait until it is done, or index into another archive. "
                 f"If it was killed, the archive is free in {left_s:.0f} s"
             )
-        self._renewing.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
         self._renewing.join()
-        table: Any = self._store.need(TABLE)
-        table.update(where=f"holder = {quote(self._holder)}", values={"holder": "", "until": 0.0})
+        with suppress(*FAILS):  # a lease that cannot be given back runs out
+            table: Any = self._store.need(TABLE)
+            table.update(where=f"holder = {quote(self._holder)}", values={"holder": "", "until": 0.0})
 
     def check(self) -> None:
         """Raises ArchiveError where the lease ran out: another process may be writing."""
@@ -79,5 +91,5 @@ class WriterLease:
             try:
                 if not self._take(f"holder = {quote(self._holder)}"):
                     return
-            except (OSError, RuntimeError, ValueError):
+            except FAILS:
                 continue  # until it runs out, the next try may get through

@@ -84,9 +84,10 @@ class Store:
         if create:
             try:
                 store.ann_dir.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise ArchiveError(f"{place.uri} cannot be written to: {error.strerror}") from error
-            store.table("recordings", create=RECORDINGS)
+                store.table("recordings", create=RECORDINGS)
+            except (OSError, RuntimeError) as error:
+                said = getattr(error, "strerror", None) or " ".join(str(error).split())[:300]
+                raise ArchiveError(f"{place.uri} cannot be written to: {said}") from error
         store.refresh()
         store._check_format()
         return store

@@ -30,15 +30,26 @@ pytest.importorskip("moto")
 boto3 = pytest.importorskip("boto3")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
+def _started() -> tuple[str, Any]:
+    """Where it listens, and the server."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    return f"http://{host}:{port}", server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    at, server = _started()
+    yield at
     server.stop()
+
+
+def _client(at: str) -> Any:
+    secret = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+    return boto3.client("s3", endpoint_url=at, region_name="us-east-1", **secret)
 
 
 @pytest.fixture
@@ -55,10 +66,7 @@ def address(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     bucket = f"bucket-{time.time_ns()}"
-    client = boto3.client(
-        "s3", endpoint_url=server, region_name="us-east-1", aws_access_key_id="key", aws_secret_access_key="secret"
-    )
-    client.create_bucket(Bucket=bucket)
+    _client(server).create_bucket(Bucket=bucket)
     return f"s3://{bucket}/archive"
 
 
@@ -157,6 +165,20 @@ def test_what_cannot_be_reached_is_said(address: str, monkeypatch: pytest.Monkey
     monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(ArchiveError, match="AWS_SECRET_ACCESS_KEY"):
         Store.open(address)
+
+
+def test_a_store_that_vanishes_does_not_hide_what_ended_the_run(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    at, own = _started()
+    monkeypatch.setenv("AWS_ENDPOINT", at)
+    _client(at).create_bucket(Bucket=address.split("/")[2])
+
+    def run() -> None:
+        with Writer(address):
+            own.stop()
+            raise ArchiveError("what ended the run")
+
+    with pytest.raises(ArchiveError, match="what ended the run"):
+        run()
 
 
 def test_on_the_command_line(address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
