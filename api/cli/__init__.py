@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Any
 
 import click
 
+from motionseek.cli._common import emit
 from motionseek.errors import MotionseekError
 
 VERBS = (
@@ -69,6 +70,10 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     given = list(sys.argv[1:] if args is None else args)
+    for stream in (sys.stdout, sys.stderr):
+        # Latin-1 has no arrow, and no name in another script: they are a question mark there, not the end.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = cli.main(args=given, prog_name="motionseek", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -95,4 +100,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _as_json(given: Sequence[str], kind: str, message: str) -> None:
     if "--json" in given:
-        click.echo(json.dumps({"error": {"type": kind, "message": message}}, ensure_ascii=False))
+        emit({"error": {"type": kind, "message": message}})

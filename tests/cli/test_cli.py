@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -225,3 +226,18 @@ def test_a_row_of_a_piped_table_is_a_line(capsys):
         ["she", "walks", "and", "sits", "0.5"],
         ["x", "1"],
     ]
+
+
+def test_a_terminal_without_unicode_gets_question_marks_and_json_in_ascii():
+    def called(*args):
+        script = f"from motionseek.cli import main; main({list(args)!r})"
+        env = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+        return subprocess.run([sys.executable, "-c", script], capture_output=True, env=env, check=False)
+
+    shown = called("search", "--help")
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    assert b"FOLDER|s3://?" in shown.stdout
+    refused = called("search", "跳", "--archive", "走", "--json")
+    assert refused.returncode == 2
+    assert "走 is no motionseek archive" in json.loads(refused.stdout)["error"]["message"]
+    assert b"Error: ? is no motionseek archive" in refused.stderr
