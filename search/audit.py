@@ -19,7 +19,7 @@ from motionseek.errors import MissingExtra, MotionseekError, UsageError
 from motionseek.indexer.catalog import read_again
 from motionseek.indexer.filters import Filter
 from motionseek.indexer.store import Store
-from motionseek.search.sync import sync
+from motionseek.search.sync import aligning, sync
 from motionseek.types import ANY_PART, Alignment, Imu, PoseTrack, Recording
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ def audit(
     """
     if not (max_offset_s > 0 and tolerance_s >= 0):
         raise UsageError("max_offset_s must be above 0 and tolerance_s not below 0")
+    if model is not None:
+        aligning(model)
     rows = store.recordings(where, ["recording_id", "uris", "source_format", "extra", "status", "reason"]).to_pylist()
     findings: list[Finding] = []
     for done, row in enumerate(rows):

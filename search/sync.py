@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy
 
-from motionseek.encoders.base import tokenises
+from motionseek.encoders.base import StreamEncoder, tokenises
 from motionseek.encoders.preprocess import imu_grid, pose_grid
 from motionseek.errors import QueryError
 from motionseek.search.correlate import cosine, lags, parabola, pearson
@@ -204,11 +204,17 @@ def _curve(
     return Curve(track.person, detail, offset_s, r, trace, sharp, tokens, allowed)
 
 
-def _token_curve(traces: Traces, track: PoseTrack, sensors: Sequence[Imu], model: Model, offset_s: Float64) -> Float64:
-    """Mean cosine of motion tokens, interpolated to the offsets; tokens stand closer where the streams are short."""
+def aligning(model: Model) -> tuple[StreamEncoder, StreamEncoder]:
+    """The encoders of IMU and pose whose tokens are compared. Raises QueryError where the model has none."""
     of_imu, of_pose = model.encoders.get((SPACE, "imu")), model.encoders.get((SPACE, "pose"))
     if not (tokenises(of_imu) and tokenises(of_pose)):
         raise QueryError('the model has no "motion" space of IMU and pose to align with: leave the model away')
+    return of_imu, of_pose
+
+
+def _token_curve(traces: Traces, track: PoseTrack, sensors: Sequence[Imu], model: Model, offset_s: Float64) -> Float64:
+    """Mean cosine of motion tokens, interpolated to the offsets; tokens stand closer where the streams are short."""
+    of_imu, of_pose = aligning(model)
     worn = sensors if sensors[0].part != ANY_PART else [replace(sensors[0], placement=traces.names[0])]
     one_a_part = {imu.part: imu for imu in worn}
     imu, pose = imu_grid(list(one_a_part.values()), of_imu.rate_hz), pose_grid(track, of_pose.rate_hz)

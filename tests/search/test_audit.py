@@ -15,6 +15,7 @@ from stand_ins import a_recording
 from swings import body, forearm
 
 from motionseek.cli import cli
+from motionseek.encoders.model import Model
 from motionseek.encoders.simulate.headcam import HeadCamera, HeadMotion, write_film
 from motionseek.errors import UsageError
 from motionseek.indexer.pipeline import index
@@ -93,12 +94,15 @@ def test_worst_first_with_the_right_offsets(report):
     assert all(f.reason for f in report.findings if f.verdict in ("failed", "refused"))
 
 
-def test_tolerance_and_bad_arguments(archive):
+def test_tolerance_and_bad_arguments(archive, model):
     opened = open_archive(archive)
     assert opened.audit(tolerance_s=2.0).counts["off"] == 0
     for wrong in ({"max_offset_s": 0}, {"max_offset_s": np.nan}, {"tolerance_s": -1}, {"tolerance_s": np.nan}):
         with pytest.raises(UsageError, match="max_offset_s"):
             opened.audit(**wrong)
+    words = {at: encoder for at, encoder in model.encoders.items() if at[0] == "clip"}
+    with pytest.raises(UsageError, match='no "motion" space'):
+        opened.audit(model=Model("words", dict(model.card), model.fingerprint, words))
 
 
 def test_on_the_command_line(archive, tmp_path):
