@@ -25,6 +25,12 @@ def archive(archive_dir, tmp_path):
     return shutil.copytree(archive_dir, tmp_path / "archive")
 
 
+@pytest.fixture(autouse=True)
+def few_queries(monkeypatch):
+    """A hundred take a minute, and say of so small an archive what twenty do."""
+    monkeypatch.setattr(tuning, "QUERIES", 20)
+
+
 def large(monkeypatch):
     """As if it were a large archive."""
     monkeypatch.setattr(ann, "EXACT_ROWS", 50)
