@@ -32,6 +32,8 @@ SMALL, SMALL_BYTES = "imu", 256 << 10
 """The format of single sensors, and how large a file of it may be to be read together with others: what passes between
 the processes for each of them would take longer than reading it."""
 TOGETHER = 64
+MOST_GB = 1e9
+"""More is no limit that a system could keep."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,10 @@ class Limits:
     memory_gb: float = 4.0
 
     def __post_init__(self) -> None:
-        if self.workers < 0 or self.timeout_s <= 0 or self.memory_gb < 1:
+        if self.workers < 0 or not self.timeout_s > 0 or not 1 <= self.memory_gb < MOST_GB:
             raise UsageError(
-                f"workers must be 0 or more, timeout_s above 0 and memory_gb at least 1, not {self.workers}, "
-                f"{self.timeout_s:g} and {self.memory_gb:g}"
+                f"workers must be 0 or more, timeout_s above 0 and memory_gb from 1 to {MOST_GB:g}, not "
+                f"{self.workers}, {self.timeout_s:g} and {self.memory_gb:g}"
             )
 
     @property

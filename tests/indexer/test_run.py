@@ -210,7 +210,13 @@ def test_runs_say_how_they_ended(folder: Path, tmp_path: Path) -> None:
     assert set(json.loads(whole["timings"])) == {"read", "wait", "encode", "write", "build"}
 
 
-@pytest.mark.parametrize("wrong", [{"workers": -1}, {"timeout_s": 0.0}, {"memory_gb": 0.1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"workers": -1}, {"timeout_s": 0.0}, {"timeout_s": float("nan")}),
+        *({"memory_gb": gb} for gb in (0.1, float("nan"), float("inf"))),
+    ],
+)
 def test_limits_that_cannot_be_kept_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         Limits(**wrong)  # type: ignore[arg-type]
