@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -98,11 +98,12 @@ class Feed:
         self._claim: Callable[[Item, str], Claim] = lambda item, recording_id: Claim("nothing")
         self._stamps: Mapping[str, Stamp] = {}
         self.read_s = 0.0
+        self._reading = 0
 
     @property
-    def readers(self) -> int:
-        """Processes that were started."""
-        return len(self._children)
+    def reading(self) -> int:
+        """Processes that read at the moment: they are not done, and do not wait for what they sent to be taken."""
+        return self._reading
 
     def start(self, files: int) -> None:
         """As many children as so many files need, so that they are ready when they are asked."""
@@ -187,16 +188,24 @@ class Feed:
             return found
 
     def _timed(self, told: Iterator[_Told]) -> Iterator[_Told]:
-        began = time.perf_counter()
-        for one in told:
-            self._spent(began)
+        while True:
+            with self._clocked():
+                one = next(told, None)
+            if one is None:
+                return
             yield one
-            began = time.perf_counter()
-        self._spent(began)
 
-    def _spent(self, began: float) -> None:
+    @contextmanager
+    def _clocked(self) -> Iterator[None]:
+        began = time.perf_counter()
         with self._lock:
-            self.read_s += time.perf_counter() - began
+            self._reading += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reading -= 1
+                self.read_s += time.perf_counter() - began
 
     def _told(self, item: Item, child: Child) -> Iterator[Message]:
         """All of one item, as it comes."""

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from synthetic import write_imu
 
 from motionseek.errors import DamagedFile
+from motionseek.indexer import feed
 from motionseek.indexer.ahead import Ahead, Stopped
 from motionseek.indexer.child import Child
-from motionseek.indexer.feed import Item, _answers, _to_identify
+from motionseek.indexer.feed import Claim, Feed, Item, Limits, _answers, _to_identify
+from motionseek.indexer.prepare import Needs
 from motionseek.indexer.readers import Source
 from motionseek.indexer.stills import stills_of
 
@@ -47,6 +50,24 @@ def test_who_waits_to_put_something_is_told_that_nobody_takes_it() -> None:
     ahead.close()
     waiting.join(10)
     assert said == ["stopped"]
+
+
+def test_who_waits_to_be_taken_from_does_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "AHEAD_BYTES", 1)  # one entry at a time
+    write_imu(tmp_path / "one.csv", 0)
+    item = Item(Source(str(tmp_path / "one.csv"), "imu"))
+    with Feed(Limits(1)) as fed:
+        told = fed.messages([item], lambda item, name: Claim("read", Needs(5.0, 1.0)), {})
+        assert fed.reading == 0
+        kinds = []
+        for said in told:
+            kinds += [type(message).__name__ for _, message in said]
+            until = time.monotonic() + 30
+            while fed.reading and time.monotonic() < until:
+                time.sleep(0.01)
+            assert fed.reading == 0
+    assert (kinds[0], kinds[-1]) == ("Identity", "End")
+    assert fed.read_s > 0
 
 
 def test_pictures_of_a_file_that_vanished_are_an_error_of_ours(tmp_path) -> None:
