@@ -102,7 +102,7 @@ def index(
         with Writer(archive) as writer:
             claim_spaces(writer, loaded, window_s, stride_s, replace=replace)
             run = Run(writer, Catalog(writer.store), of_model, window_s, stride_s, len(items), retry=retry, limit=limit)
-            run.estimator, run.reading = estimator, lambda: feed.reading
+            run.estimator, run.readers = estimator, lambda: feed.reading
             log = _run_row(started, configuration)
             writer.put_run(log)
             try:

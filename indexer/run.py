@@ -54,8 +54,8 @@ class Run:
     limit: int | None = None
     estimator: str = ""
     """Of poses in videos that come without any."""
-    reading: Callable[[], int] = lambda: 1
-    """How many processes read meanwhile."""
+    readers: Callable[[], int] = lambda: 1
+    """How many processes read at the moment."""
     tally: Tally = field(default_factory=Tally)
     done: int = 0
     _open: dict[str, _Open] = field(default_factory=dict)
@@ -192,7 +192,7 @@ class Run:
             labels[opened.recording_id] = opened.head.row["labels"]
             pieces += [one for one in opened.told if isinstance(one, Signals)]
         encoding = Encoding(self._encoders(several[0].fingerprints), self.window_s, labels)
-        with self.tally.timed("encode"), beside(self.reading()):
+        with self.tally.timed("encode"), beside(self.readers()):
             tables = list(encoding.together(pieces))
         rows = []
         for item, opened in zip(items, several, strict=True):
@@ -220,7 +220,7 @@ class Run:
                 events.append(self._whole(item, opened, row))
             else:
                 # Pictures take long passes, and their readers little of the cores.
-                with self.tally.timed("encode"), beside(self.reading() if isinstance(message, Signals) else 0):
+                with self.tally.timed("encode"), beside(self.readers() if isinstance(message, Signals) else 0):
                     for name, rows in opened.encoding.take(message):
                         self._writer.stage(opened.recording_id, name, rows, spill=opened.fresh)
                 if isinstance(message, Signals) and not message.last:

@@ -56,8 +56,14 @@ def test_who_waits_to_be_taken_from_does_not_read(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(feed, "AHEAD_BYTES", 1)  # one entry at a time
     write_imu(tmp_path / "one.csv", 0)
     item = Item(Source(str(tmp_path / "one.csv"), "imu"))
+    asked = []
+
+    def claim(item: Item, name: str) -> Claim:
+        asked.append(fed.reading)
+        return Claim("read", Needs(5.0, 1.0))
+
     with Feed(Limits(1)) as fed:
-        told = fed.messages([item], lambda item, name: Claim("read", Needs(5.0, 1.0)), {})
+        told = fed.messages([item], claim, {})
         assert fed.reading == 0
         kinds = []
         for said in told:
@@ -66,6 +72,7 @@ def test_who_waits_to_be_taken_from_does_not_read(tmp_path: Path, monkeypatch: p
             while fed.reading and time.monotonic() < until:
                 time.sleep(0.01)
             assert fed.reading == 0
+    assert asked == [1]
     assert (kinds[0], kinds[-1]) == ("Identity", "End")
     assert fed.read_s > 0
 
